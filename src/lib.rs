@@ -1,0 +1,12 @@
+//! Barnacle: an always-on AI-agent gateway on one thread.
+//!
+//! The map, in the order in which modules may use each other (left never uses right):
+//! `limits error secret → sys → wire → config stores journal → events → runs → gateway → rpc → methods → net → cli`.
+//! `docs/design.md` tells the way of a request through them.
+
+pub mod config;
+pub mod error;
+pub mod limits;
+pub mod secret;
+pub mod sys;
+pub mod wire;

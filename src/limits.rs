@@ -1,0 +1,228 @@
+//! Every bound of the gateway, in one place.
+//!
+//! [`Limits`] are the bounds that an owner may change under `gateway.limits` in the configuration;
+//! the constants below it are fixed. `docs/limits.md` is printed from [`Limits::ROWS`] and
+//! [`FIXED`]; the configuration refuses a value outside a row's range.
+
+/// One configurable bound, for the configuration, the documentation and the tests.
+#[derive(Debug, Clone, Copy)]
+pub struct Row {
+    /// Key under `gateway.limits`.
+    pub key: &'static str,
+    /// Value when the configuration says nothing.
+    pub default: u64,
+    /// Smallest accepted value.
+    pub min: u64,
+    /// Largest accepted value.
+    pub max: u64,
+    /// What is bounded, with its unit.
+    pub what: &'static str,
+    /// What happens at the bound.
+    pub when_full: &'static str,
+}
+
+macro_rules! limits {
+    ($( $(#[doc = $doc:literal])+ $field:ident / $key:literal = $default:literal in $min:literal ..= $max:literal, full: $full:literal; )+) => {
+        /// The bounds that an owner may change, as configured.
+        #[derive(Debug, Clone, PartialEq, Eq)]
+        pub struct Limits {
+            $( $(#[doc = $doc])+ pub $field: u64, )+
+        }
+
+        impl Limits {
+            /// All configurable bounds, in the order of the documentation.
+            pub const ROWS: &'static [Row] = &[
+                $( Row { key: $key, default: $default, min: $min, max: $max, what: concat!($($doc),+), when_full: $full }, )+
+            ];
+
+            /// Sets the bound with that configuration key.
+            ///
+            /// # Errors
+            /// The row whose range `value` leaves, or `None` when no bound has that key.
+            pub fn set(&mut self, key: &str, value: u64) -> Result<(), Option<&'static Row>> {
+                let row = Self::ROWS.iter().find(|row| row.key == key).ok_or(None)?;
+                if value < row.min || value > row.max {
+                    return Err(Some(row));
+                }
+                match key {
+                    $( $key => self.$field = value, )+
+                    _ => return Err(None),
+                }
+                Ok(())
+            }
+        }
+
+        impl Default for Limits {
+            fn default() -> Self {
+                Self { $( $field: $default, )+ }
+            }
+        }
+    };
+}
+
+limits! {
+    /// Open connections in all.
+    connections / "connections" = 2048 in 4..=20000, full: "HTTP 503, then close";
+    /// Open connections from one address; loopback is exempt.
+    connections_per_address / "connectionsPerAddress" = 64 in 1..=20000, full: "HTTP 503, then close";
+    /// Connections that have not finished the handshake, in all.
+    pending_connections / "pendingConnections" = 256 in 2..=5000, full: "HTTP 503, then close";
+    /// Connections that have not finished the handshake, from one address; loopback counts too.
+    pending_per_address / "pendingPerAddress" = 128 in 1..=5000, full: "HTTP 503, then close";
+    /// Time from the accepted socket to hello-ok, ms.
+    handshake_ms / "handshakeMs" = 10000 in 1000..=60000, full: "HTTP 408 before the upgrade, close 1000 after it";
+    /// Largest incoming message after the handshake, bytes; announced as policy.maxPayload.
+    max_payload / "maxPayload" = 1048576 in 16384..=26214400, full: "close 1009";
+    /// Unsent bytes of one connection; announced as policy.maxBufferedBytes.
+    max_buffered_bytes / "maxBufferedBytes" = 10485760 in 65536..=67108864, full: "droppable events are skipped, then close 1008 `slow consumer`";
+    /// Unsent bytes of all connections together.
+    total_buffered_bytes / "totalBufferedBytes" = 33554432 in 1048576..=1073741824, full: "the connection that holds most is closed with 1008 `slow consumer`";
+    /// Bytes of incoming messages and waiting calls of all connections together.
+    total_incoming_bytes / "totalIncomingBytes" = 16777216 in 1048576..=1073741824, full: "close 1013 `gateway is out of buffer space`, or UNAVAILABLE";
+    /// Time that the socket may take no byte while some wait, ms.
+    write_stall_ms / "writeStallMs" = 30000 in 1000..=600000, full: "the socket is cut";
+    /// Interval of the tick event, ms; announced as policy.tickIntervalMs.
+    tick_interval_ms / "tickIntervalMs" = 30000 in 1000..=300000, full: "-";
+    /// Calls of one connection that wait for their answer.
+    calls_per_connection / "callsPerConnection" = 64 in 1..=1024, full: "UNAVAILABLE, retryable";
+    /// Calls of all connections that wait for their answer.
+    calls_in_flight / "callsInFlight" = 512 in 4..=8192, full: "UNAVAILABLE, retryable";
+    /// Remembered answers of finished requests with an idempotency key.
+    idempotency_keys / "idempotencyKeys" = 1000 in 16..=10000, full: "the oldest is forgotten";
+    /// Runs that wait in one session's lane.
+    lane_queue / "laneQueue" = 20 in 1..=200, full: "UNAVAILABLE, retryable";
+    /// Runs that wait in all lanes together.
+    runs_queued / "runsQueued" = 100 in 1..=1000, full: "UNAVAILABLE, retryable";
+    /// Text of one run's answer, bytes.
+    run_output_bytes / "runOutputBytes" = 524288 in 4096..=4194304, full: "the answer ends there with stop reason `length`";
+    /// Response body of a model provider, bytes.
+    provider_response_bytes / "providerResponseBytes" = 33554432 in 65536..=268435456, full: "the run ends with an error";
+    /// Conversation that is sent to a model, bytes of transcript.
+    prompt_bytes / "promptBytes" = 2097152 in 16384..=16777216, full: "the oldest messages are left out";
+    /// Sessions in the index.
+    sessions / "sessions" = 20000 in 16..=200000, full: "INVALID_REQUEST that says to delete some";
+    /// JSON of one chat.history answer, bytes.
+    history_bytes / "historyBytes" = 6291456 in 65536..=33554432, full: "the oldest messages are left out";
+    /// Wrong credentials from one address within a minute.
+    auth_failures / "authFailures" = 10 in 3..=1000, full: "refused with retryAfterMs for five minutes";
+}
+
+/// Request head of an upgrade, bytes. Over it: HTTP 431.
+pub const REQUEST_HEAD_BYTES: usize = 8 * 1024;
+/// Largest message before hello-ok, bytes. Over it: close 1009.
+pub const HANDSHAKE_MESSAGE_BYTES: usize = 64 * 1024;
+/// WebSocket library read buffer of a connection, bytes.
+pub const READ_BUFFER_BYTES: usize = 1024;
+/// Incoming bytes that a connection may hold without drawing on `total_incoming_bytes`.
+pub const INCOMING_ALLOWANCE_BYTES: usize = 4 * 1024;
+/// Depth of arrays and objects in an incoming message (the parser's own limit). Over it: the frame is refused.
+pub const JSON_DEPTH: usize = 128;
+/// A close reason, bytes of UTF-8 (RFC 6455 allows 123). Longer ones are cut.
+pub const CLOSE_REASON_BYTES: usize = 120;
+/// Presence entries. The oldest leaves.
+pub const PRESENCE_ENTRIES: usize = 200;
+/// Lifetime of a presence entry whose client is gone, ms.
+pub const PRESENCE_TTL_MS: u64 = 5 * 60 * 1000;
+/// Addresses with counted authentication failures. The oldest leaves.
+pub const AUTH_ADDRESSES: usize = 1024;
+/// Window in which failures are counted, ms.
+pub const AUTH_WINDOW_MS: u64 = 60 * 1000;
+/// How long an address that failed too often is refused, ms.
+pub const AUTH_LOCKOUT_MS: u64 = 5 * 60 * 1000;
+/// Lifetime of a remembered answer, ms.
+pub const IDEMPOTENCY_TTL_MS: u64 = 5 * 60 * 1000;
+/// Bytes of remembered answers. The oldest leaves.
+pub const IDEMPOTENCY_BYTES: usize = 2 * 1024 * 1024;
+/// Outcomes of finished runs that agent.wait can still tell. The oldest leaves.
+pub const RUN_OUTCOMES: usize = 1000;
+/// Lifetime of a run's outcome, ms.
+pub const RUN_OUTCOME_TTL_MS: u64 = 10 * 60 * 1000;
+/// Shortest pause between two chat deltas of a run, ms (methods.md section 5).
+pub const CHAT_DELTA_MS: u64 = 150;
+/// Time between SIGTERM and exit, ms.
+pub const SHUTDOWN_MS: u64 = 5000;
+/// Of it, time that running turns get to end, ms.
+pub const SHUTDOWN_GRACE_MS: u64 = 2500;
+/// One line of a transcript, bytes. A longer one is skipped when reading and refused when writing.
+pub const TRANSCRIPT_LINE_BYTES: usize = 16 * 1024 * 1024;
+/// One entry of the session index, bytes.
+pub const SESSION_ENTRY_BYTES: usize = 64 * 1024;
+/// A session key, bytes.
+pub const SESSION_KEY_BYTES: usize = 512;
+/// Configuration file, bytes.
+pub const CONFIG_BYTES: u64 = 1024 * 1024;
+/// A workspace file in the system prompt, characters; more is cut (agents.defaults.bootstrapMaxChars).
+pub const WORKSPACE_FILE_BYTES: u64 = 256 * 1024;
+/// Decoded attachment, bytes (methods.md 6.1).
+pub const ATTACHMENT_BYTES: usize = 5_000_000;
+/// One line of a provider's stream, bytes.
+pub const STREAM_LINE_BYTES: usize = 1024 * 1024;
+/// Head of a provider's response, bytes.
+pub const RESPONSE_HEAD_BYTES: usize = 32 * 1024;
+/// Tool calls in one answer of a model.
+pub const TOOL_CALLS: usize = 32;
+/// Rounds of model call and tool calls in one run.
+pub const TOOL_ROUNDS: usize = 25;
+/// Threads that wait for the disk or the resolver at once (`BLOCKING_MAX_THREADS`).
+pub const POOL_THREADS: usize = 2;
+
+/// The fixed bounds that the documentation lists: what, value, what happens at the bound.
+pub const FIXED: &[(&str, u64, &str)] = &[
+    ("request head, bytes", REQUEST_HEAD_BYTES as u64, "HTTP 431"),
+    ("message before hello-ok, bytes", HANDSHAKE_MESSAGE_BYTES as u64, "close 1009"),
+    ("WebSocket read buffer, bytes", READ_BUFFER_BYTES as u64, "the peer waits"),
+    (
+        "incoming bytes of a connection outside the shared budget",
+        INCOMING_ALLOWANCE_BYTES as u64,
+        "the shared budget is drawn on",
+    ),
+    ("nesting of an incoming message", JSON_DEPTH as u64, "INVALID_REQUEST"),
+    ("presence entries", PRESENCE_ENTRIES as u64, "the oldest leaves"),
+    ("addresses with counted authentication failures", AUTH_ADDRESSES as u64, "the oldest leaves"),
+    ("refusal after too many failures, ms", AUTH_LOCKOUT_MS, "ends by itself"),
+    ("lifetime of a remembered answer, ms", IDEMPOTENCY_TTL_MS, "it is forgotten"),
+    ("bytes of remembered answers", IDEMPOTENCY_BYTES as u64, "the oldest is forgotten"),
+    ("outcomes that agent.wait can tell", RUN_OUTCOMES as u64, "the oldest leaves"),
+    ("line of a transcript, bytes", TRANSCRIPT_LINE_BYTES as u64, "skipped and counted"),
+    ("entry of the session index, bytes", SESSION_ENTRY_BYTES as u64, "INVALID_REQUEST"),
+    ("session key, bytes", SESSION_KEY_BYTES as u64, "INVALID_REQUEST"),
+    ("configuration file, bytes", CONFIG_BYTES, "refused"),
+    ("workspace file in the prompt, bytes", WORKSPACE_FILE_BYTES, "cut"),
+    ("decoded attachment, bytes", ATTACHMENT_BYTES as u64, "INVALID_REQUEST"),
+    ("line of a provider's stream, bytes", STREAM_LINE_BYTES as u64, "the run ends with an error"),
+    ("head of a provider's response, bytes", RESPONSE_HEAD_BYTES as u64, "the run ends with an error"),
+    ("tool calls in one answer", TOOL_CALLS as u64, "the rest is refused"),
+    ("rounds of model and tools in one run", TOOL_ROUNDS as u64, "the run ends with an error"),
+    ("threads that wait for disk or resolver", POOL_THREADS as u64, "the next one waits"),
+];
+
+// What would contradict itself doesn't compile.
+const _: () = assert!(READ_BUFFER_BYTES <= INCOMING_ALLOWANCE_BYTES);
+const _: () = assert!(CLOSE_REASON_BYTES <= 123);
+const _: () = assert!(SHUTDOWN_GRACE_MS < SHUTDOWN_MS);
+const _: () = assert!(STREAM_LINE_BYTES as u64 <= 33_554_432);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_default_lies_within_its_range_and_every_key_can_be_set() {
+        for row in Limits::ROWS {
+            assert!(row.min <= row.default && row.default <= row.max, "{}", row.key);
+            let mut limits = Limits::default();
+            limits.set(row.key, row.min).unwrap();
+            assert_eq!(limits.set(row.key, row.max + 1).unwrap_err().unwrap().key, row.key);
+        }
+        assert!(Limits::default().set("noSuchLimit", 1).unwrap_err().is_none());
+    }
+
+    #[test]
+    fn defaults_fit_each_other() {
+        let limits = Limits::default();
+        assert!(limits.max_buffered_bytes <= limits.total_buffered_bytes);
+        assert!(limits.max_payload <= limits.total_incoming_bytes);
+        assert!(limits.history_bytes < limits.max_buffered_bytes);
+        assert!(limits.calls_per_connection <= limits.calls_in_flight);
+    }
+}

@@ -1,0 +1,3 @@
+//! The `barnacle` program.
+
+fn main() {}

@@ -1,0 +1,115 @@
+//! Outbound HTTP as the providers see it: one request, a streamed body with bounds.
+//!
+//! The real client speaks HTTP/1 over hyper and rustls; the simulation scripts it.
+
+use std::fmt;
+use std::time::Duration;
+
+use super::LocalFuture;
+
+/// A request with its whole body in memory.
+#[derive(Debug, Clone)]
+pub struct Request {
+    /// `GET` or `POST`.
+    pub method: Method,
+    /// Absolute `http://` or `https://` URL.
+    pub url: String,
+    /// Names in lower case; values without CR or LF.
+    pub headers: Vec<(&'static str, String)>,
+    /// Body bytes; empty for `GET`.
+    pub body: Vec<u8>,
+    /// Limits of the exchange.
+    pub limits: Limits,
+}
+
+/// The two methods that providers need.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Method {
+    /// `GET`
+    Get,
+    /// `POST`
+    Post,
+}
+
+/// Bounds of one exchange.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Name look-up, connect and TLS together.
+    pub connect: Duration,
+    /// From the sent request to the response head.
+    pub first_byte: Duration,
+    /// Between two pieces of the body.
+    pub idle: Duration,
+    /// Most body bytes that are handed on; more is [`HttpError::TooLarge`].
+    pub body_bytes: u64,
+}
+
+/// A response whose body is still to be read.
+#[derive(Debug)]
+pub struct Response {
+    /// HTTP status code.
+    pub status: u16,
+    /// Names in lower case, in the order received.
+    pub headers: Vec<(String, String)>,
+    /// The body.
+    pub body: Box<dyn Body>,
+}
+
+impl Response {
+    /// The first header of that (lower-case) name.
+    #[must_use]
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(have, _)| have == name).map(|(_, value)| value.as_str())
+    }
+}
+
+/// A body in pieces. Dropping it closes the connection.
+pub trait Body: fmt::Debug {
+    /// The next piece; `None` at the proper end. An end before the announced length or the last
+    /// chunk is [`HttpError::CutOff`].
+    fn next(&mut self) -> LocalFuture<'_, Result<Option<Vec<u8>>, HttpError>>;
+}
+
+/// Why an exchange failed. The text is for the owner: it names the host, never a key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum HttpError {
+    /// The URL can't be used.
+    BadUrl(String),
+    /// The host name has no address.
+    NoSuchHost(String),
+    /// Nobody listens there, or no network.
+    Connect(String),
+    /// The certificate or the TLS handshake was refused.
+    Tls(String),
+    /// A deadline of [`Limits`] passed; which one.
+    Timeout(&'static str),
+    /// The peer ended the connection before the response was complete.
+    CutOff,
+    /// The body is larger than [`Limits::body_bytes`].
+    TooLarge(u64),
+    /// The peer doesn't speak HTTP/1.
+    Protocol(String),
+}
+
+impl fmt::Display for HttpError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::BadUrl(why) => write!(f, "bad URL: {why}"),
+            Self::NoSuchHost(host) => write!(f, "no address for host {host}"),
+            Self::Connect(why) => write!(f, "cannot connect to {why}"),
+            Self::Tls(why) => write!(f, "TLS refused: {why}"),
+            Self::Timeout(what) => write!(f, "timed out: {what}"),
+            Self::CutOff => f.write_str("connection ended before the answer was complete"),
+            Self::TooLarge(limit) => write!(f, "answer larger than {limit} bytes"),
+            Self::Protocol(why) => write!(f, "not a valid HTTP answer: {why}"),
+        }
+    }
+}
+
+impl std::error::Error for HttpError {}
+
+/// A client for outbound requests.
+pub trait Outbound: fmt::Debug {
+    /// Sends the request and resolves with the response head.
+    fn send(&self, request: Request) -> LocalFuture<'static, Result<Response, HttpError>>;
+}

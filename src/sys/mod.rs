@@ -1,0 +1,39 @@
+//! The only door to the outside: time, chance, files, outbound HTTP and tasks.
+//!
+//! Everything above this module takes a [`Sys`] and so runs the same on a board and in the
+//! simulation (`sys::sim`), where time is virtual, files lose what was not synced, and a seed
+//! decides the rest. No other module reads a clock, opens a file or draws a random number.
+
+pub mod chance;
+pub mod clock;
+pub mod disk;
+pub mod files;
+pub mod http;
+pub mod sim;
+pub mod tasks;
+
+use std::rc::Rc;
+
+pub use chance::Chance;
+pub use clock::{Clock, TimedOut};
+pub use files::Files;
+pub use http::Outbound;
+pub use tasks::Tasks;
+
+/// A future that stays on this thread.
+pub type LocalFuture<'a, T> = std::pin::Pin<Box<dyn Future<Output = T> + 'a>>;
+
+/// The outside world as the gateway sees it. Cloning shares it.
+#[derive(Clone, Debug)]
+pub struct Sys {
+    /// Wall time, monotonic time, sleeping.
+    pub clock: Rc<dyn Clock>,
+    /// Secrets, ids and jitter.
+    pub chance: Rc<Chance>,
+    /// State on disk.
+    pub files: Rc<dyn Files>,
+    /// Requests to model providers.
+    pub http: Rc<dyn Outbound>,
+    /// Background work.
+    pub tasks: Tasks,
+}

@@ -1,0 +1,10 @@
+//! The simulated outside world: virtual time, forgetful files, scripted HTTP.
+//!
+//! A test owns the executor and the clock: it polls tasks until none is ready, then moves the clock
+//! to the next deadline. The same seed gives the same run.
+
+pub mod clock;
+pub mod world;
+
+pub use clock::SimClock;
+pub use world::World;
