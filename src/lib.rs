@@ -6,7 +6,12 @@
 
 pub mod config;
 pub mod error;
+pub mod events;
+pub mod gateway;
 pub mod limits;
 pub mod secret;
 pub mod sys;
 pub mod wire;
+
+/// This program's version, as clients see it.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");

@@ -1,0 +1,115 @@
+//! Events: the table of all kinds, and the way from `emit` to each connection's outbox.
+//!
+//! The hub never waits: it encodes an event at most once per dialect and hands the shared bytes to
+//! the outboxes, which are bounded.
+
+pub mod budget;
+pub mod hub;
+pub mod outbox;
+pub mod peer;
+
+pub use hub::Hub;
+pub use peer::Peer;
+
+use crate::wire::event::{Audience, Kind};
+
+/// Sent to a native connection at once after the upgrade.
+pub static CHALLENGE: Kind = Kind {
+    name: "connect.challenge",
+    guide_name: "connect.challenge",
+    audience: Audience::Direct,
+    drop_if_slow: false,
+    versioned: false,
+    doc: "A nonce that a device signs in its handshake.",
+};
+
+/// Progress of a run.
+pub static AGENT: Kind = Kind {
+    name: "agent",
+    guide_name: "agent.event",
+    audience: Audience::Operators,
+    drop_if_slow: false,
+    versioned: false,
+    doc: "Progress of a run: its start and end, what the model says, the tools it uses.",
+};
+
+/// The state of a chat turn.
+pub static CHAT: Kind = Kind {
+    name: "chat",
+    guide_name: "chat.event",
+    audience: Audience::Operators,
+    drop_if_slow: false,
+    versioned: false,
+    doc: "The state of a chat turn: delta (at most every 150 ms), final, aborted or error.",
+};
+
+/// A piece of an answer, superseded by the next one, so a slow connection may miss it.
+pub static CHAT_DELTA: Kind = Kind { drop_if_slow: true, ..COPY_OF_CHAT };
+
+const COPY_OF_CHAT: Kind = Kind {
+    name: "chat",
+    guide_name: "chat.event",
+    audience: Audience::Operators,
+    drop_if_slow: false,
+    versioned: false,
+    doc: "",
+};
+
+/// The presence list changed.
+pub static PRESENCE: Kind = Kind {
+    name: "presence",
+    guide_name: "presence",
+    audience: Audience::Operators,
+    drop_if_slow: true,
+    versioned: true,
+    doc: "The whole presence list, after a client left or reported itself.",
+};
+
+/// The heartbeat of the connection.
+pub static TICK: Kind = Kind {
+    name: "tick",
+    guide_name: "tick",
+    audience: Audience::Everyone,
+    drop_if_slow: true,
+    versioned: false,
+    doc: "The gateway is alive; sent every policy.tickIntervalMs.",
+};
+
+/// The gateway is about to stop.
+pub static SHUTDOWN: Kind = Kind {
+    name: "shutdown",
+    guide_name: "shutdown",
+    audience: Audience::Everyone,
+    drop_if_slow: false,
+    versioned: false,
+    doc: "The gateway stops or restarts; restartExpectedMs tells when to come back.",
+};
+
+/// A new health snapshot.
+pub static HEALTH: Kind = Kind {
+    name: "health",
+    guide_name: "health",
+    audience: Audience::Operators,
+    drop_if_slow: true,
+    versioned: true,
+    doc: "The health snapshot, every minute and after clients connected.",
+};
+
+/// Every kind, in the order in which hello-ok lists them.
+pub static EVENTS: &[&Kind] = &[&CHALLENGE, &AGENT, &CHAT, &PRESENCE, &TICK, &SHUTDOWN, &HEALTH];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_listed_kind_has_a_sentence_and_names_of_its_own() {
+        for (index, kind) in EVENTS.iter().enumerate() {
+            assert!(kind.doc.ends_with('.'), "{}", kind.name);
+            for other in EVENTS.iter().skip(index + 1) {
+                assert_ne!(kind.name, other.name);
+                assert_ne!(kind.guide_name, other.guide_name);
+            }
+        }
+    }
+}

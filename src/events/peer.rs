@@ -1,0 +1,148 @@
+//! A connection that finished its handshake, as the rest of the gateway sees it.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+
+use super::outbox::{Outbox, Pushed, Tail};
+use crate::sys::tasks::Task;
+use crate::wire::Dialect;
+use crate::wire::event::Audience;
+use crate::wire::handshake::{Client, Grant, Role};
+
+/// One admitted connection.
+#[derive(Debug)]
+pub struct Peer {
+    /// Number of this connection in this process.
+    pub id: u64,
+    /// Its id on the wire, a UUID.
+    pub conn_id: String,
+    /// How the protocol looks here.
+    pub dialect: &'static dyn Dialect,
+    /// Role and scopes.
+    pub grant: Grant,
+    /// Who it says it is.
+    pub client: Client,
+    /// Its address; `None` when it came over a proxy that nobody vouches for.
+    pub address: Option<String>,
+    /// Key of its presence entry; `None` for clients that have none.
+    pub presence_key: Option<String>,
+    /// What it has still to be sent.
+    pub outbox: Rc<Outbox>,
+    /// Number of the last event it was meant to get, sent or skipped.
+    seq: Cell<u64>,
+    /// Calls that wait for their answer; dropping them with the connection cancels them.
+    calls: RefCell<Vec<(u64, Task<()>)>>,
+    next_call: Cell<u64>,
+}
+
+impl Peer {
+    /// A connection that was just admitted.
+    #[must_use]
+    pub fn new(
+        id: u64,
+        conn_id: String,
+        dialect: &'static dyn Dialect,
+        grant: Grant,
+        client: Client,
+        address: Option<String>,
+        presence_key: Option<String>,
+        outbox: Rc<Outbox>,
+    ) -> Self {
+        Self {
+            id,
+            conn_id,
+            dialect,
+            grant,
+            client,
+            address,
+            presence_key,
+            outbox,
+            seq: Cell::new(0),
+            calls: RefCell::new(Vec::new()),
+            next_call: Cell::new(0),
+        }
+    }
+
+    /// Whether it has that scope; `operator.admin` has all.
+    #[must_use]
+    pub fn has_scope(&self, scope: &str) -> bool {
+        self.grant.scopes.iter().any(|have| have == scope || have == "operator.admin")
+    }
+
+    /// Whether an event with that audience is for it.
+    #[must_use]
+    pub fn hears(&self, audience: Audience) -> bool {
+        match audience {
+            Audience::Everyone => true,
+            Audience::Operators => {
+                self.grant.role == Role::Operator
+                    && (self.has_scope("operator.read") || self.has_scope("operator.write"))
+            }
+            Audience::Direct => false,
+        }
+    }
+
+    /// Queues an event with this connection's next number. A skipped one uses up its number, so that
+    /// the client sees the gap.
+    #[must_use]
+    pub fn push_event(&self, body: Rc<[u8]>, drop_if_slow: bool) -> Pushed {
+        let seq = self.seq.get() + 1;
+        let mut tail = Tail::new();
+        // The capacity is that of the largest number.
+        let _ = std::fmt::Write::write_fmt(&mut TailText(&mut tail), format_args!(",\"seq\":{seq}}}"));
+        let pushed = self.outbox.push_shared(body, tail, drop_if_slow);
+        if pushed != Pushed::NoRoom {
+            self.seq.set(seq);
+        }
+        pushed
+    }
+
+    /// Calls that wait for their answer.
+    #[must_use]
+    pub fn calls_in_flight(&self) -> usize {
+        self.calls.borrow().len()
+    }
+
+    /// Takes a number for a call that will wait.
+    #[must_use]
+    pub fn next_call(&self) -> u64 {
+        let call = self.next_call.get();
+        self.next_call.set(call + 1);
+        call
+    }
+
+    /// Keeps a waiting call.
+    pub fn keep_call(&self, call: u64, task: Task<()>) {
+        self.calls.borrow_mut().push((call, task));
+    }
+
+    /// Forgets a call that has been answered.
+    pub fn end_call(&self, call: u64) {
+        let task = {
+            let mut calls = self.calls.borrow_mut();
+            calls.iter().position(|(have, _)| *have == call).map(|index| calls.swap_remove(index).1)
+        };
+        if let Some(task) = task {
+            task.detach();
+        }
+        let mut calls = self.calls.borrow_mut();
+        if calls.is_empty() {
+            calls.shrink_to_fit();
+        }
+    }
+
+    /// Cancels what still waits.
+    pub fn cancel_calls(&self) {
+        let calls = self.calls.take();
+        drop(calls);
+    }
+}
+
+/// Writes text into a [`Tail`].
+struct TailText<'a>(&'a mut Tail);
+
+impl std::fmt::Write for TailText<'_> {
+    fn write_str(&mut self, text: &str) -> std::fmt::Result {
+        self.0.extend_from_slice(text.as_bytes()).map_err(|()| std::fmt::Error)
+    }
+}

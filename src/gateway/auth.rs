@@ -1,0 +1,210 @@
+//! Who may come in: the shared token or password, and a limit on wrong ones.
+//!
+//! Device identity, pairing and Tailscale identity will be further ways through [`Auth::check`]; they
+//! join here and nowhere else.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+
+use crate::error::Error;
+use crate::limits::{AUTH_ADDRESSES, AUTH_LOCKOUT_MS, AUTH_WINDOW_MS};
+use crate::secret::Secret;
+use crate::wire::handshake::{Client, Credentials};
+
+/// What a client must show.
+#[derive(Debug, Clone)]
+pub enum Required {
+    /// The shared token.
+    Token(Secret),
+    /// The shared password.
+    Password(Secret),
+}
+
+/// The guard at the door.
+#[derive(Debug)]
+pub struct Auth {
+    required: RefCell<Required>,
+    failures_max: u64,
+    /// By address: failures in the current window.
+    failures: RefCell<BTreeMap<String, Failures>>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Failures {
+    since_ms: u64,
+    count: u64,
+    locked_until_ms: u64,
+}
+
+impl Auth {
+    /// A guard that lets in who shows `required`, and `failures_max` wrong tries a minute from one address.
+    #[must_use]
+    pub fn new(required: Required, failures_max: u64) -> Self {
+        Self { required: RefCell::new(required), failures_max, failures: RefCell::new(BTreeMap::new()) }
+    }
+
+    /// From now on another secret is required.
+    pub fn require(&self, required: Required) {
+        *self.required.borrow_mut() = required;
+    }
+
+    /// Checks what a client from `address` shows. `now_ms` is monotonic.
+    ///
+    /// An address that failed too often is refused for five minutes even with the right secret, or
+    /// else the refusal would not slow a guesser down. Loopback counts like any other address: behind
+    /// a proxy on this machine everybody is loopback.
+    ///
+    /// # Errors
+    /// The refusal with the text of connection.md 3.2.
+    pub fn check(&self, client: &Client, shown: &Credentials, address: &str, now_ms: u64) -> Result<(), Error> {
+        if let Some(wait_ms) = self.locked_for(address, now_ms) {
+            return Err(Error::invalid("unauthorized: too many failed attempts, try again later").retry_after(wait_ms));
+        }
+        let Some(reason) = self.refusal(shown) else {
+            self.failures.borrow_mut().remove(address);
+            return Ok(());
+        };
+        // Showing nothing is not a guess.
+        if !shown.is_empty() {
+            self.count_failure(address, now_ms);
+        }
+        let mut error = Error::invalid(format!("unauthorized: {} ({})", reason.text(), reason.hint(client)));
+        if let Some(wait_ms) = self.locked_for(address, now_ms) {
+            error = error.retry_after(wait_ms);
+        }
+        Err(error)
+    }
+
+    fn refusal(&self, shown: &Credentials) -> Option<Reason> {
+        match (&*self.required.borrow(), &shown.token, &shown.password) {
+            (Required::Token(_), None, _) => Some(Reason::TokenMissing),
+            (Required::Token(token), Some(shown), _) => {
+                (!token.matches(shown.expose())).then_some(Reason::TokenMismatch)
+            }
+            (Required::Password(_), _, None) => Some(Reason::PasswordMissing),
+            (Required::Password(password), _, Some(shown)) => {
+                (!password.matches(shown.expose())).then_some(Reason::PasswordMismatch)
+            }
+        }
+    }
+
+    fn locked_for(&self, address: &str, now_ms: u64) -> Option<u64> {
+        let failures = self.failures.borrow();
+        let locked_until = failures.get(address)?.locked_until_ms;
+        (locked_until > now_ms).then(|| locked_until - now_ms)
+    }
+
+    fn count_failure(&self, address: &str, now_ms: u64) {
+        let mut failures = self.failures.borrow_mut();
+        if failures.len() >= AUTH_ADDRESSES && !failures.contains_key(address) {
+            let oldest = failures.iter().min_by_key(|(_, entry)| entry.locked_until_ms.max(entry.since_ms));
+            if let Some(oldest) = oldest.map(|(address, _)| address.clone()) {
+                failures.remove(&oldest);
+            }
+        }
+        let entry =
+            failures.entry(address.to_owned()).or_insert(Failures { since_ms: now_ms, count: 0, locked_until_ms: 0 });
+        if now_ms.saturating_sub(entry.since_ms) > AUTH_WINDOW_MS {
+            *entry = Failures { since_ms: now_ms, count: 0, locked_until_ms: 0 };
+        }
+        entry.count += 1;
+        if entry.count >= self.failures_max {
+            log::warn!("{address}: {} wrong credentials, refused for {} s", entry.count, AUTH_LOCKOUT_MS / 1000);
+            entry.locked_until_ms = now_ms + AUTH_LOCKOUT_MS;
+        }
+    }
+}
+
+/// Why credentials are refused (connection.md 3.2).
+#[derive(Debug, Clone, Copy)]
+enum Reason {
+    TokenMissing,
+    TokenMismatch,
+    PasswordMissing,
+    PasswordMismatch,
+}
+
+impl Reason {
+    fn text(self) -> &'static str {
+        match self {
+            Self::TokenMissing => "gateway token missing",
+            Self::TokenMismatch => "gateway token mismatch",
+            Self::PasswordMissing => "gateway password missing",
+            Self::PasswordMismatch => "gateway password mismatch",
+        }
+    }
+
+    fn hint(self, client: &Client) -> &'static str {
+        let token = matches!(self, Self::TokenMissing | Self::TokenMismatch);
+        let web = client.id == "clawdbot-control-ui" || client.id == "webchat-ui" || client.mode == "webchat";
+        match (client.mode.as_str(), web, token) {
+            ("cli", _, true) => "set gateway.remote.token to match gateway.auth.token",
+            ("cli", _, false) => "set gateway.remote.password to match gateway.auth.password",
+            (_, true, true) => "open a tokenized dashboard URL or paste token in Control UI settings",
+            (_, true, false) => "enter the password in Control UI settings",
+            (_, false, true) => "provide gateway auth token",
+            (_, false, false) => "provide gateway auth password",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn client(mode: &str) -> Client {
+        Client {
+            id: "x".into(),
+            display_name: None,
+            version: "1".into(),
+            platform: "p".into(),
+            device_family: None,
+            model_identifier: None,
+            mode: mode.into(),
+            instance_id: None,
+        }
+    }
+
+    fn token(text: &str) -> Credentials {
+        Credentials::new(Some(text.into()), None)
+    }
+
+    fn guard() -> Auth {
+        Auth::new(Required::Token(Secret::new("right")), 3)
+    }
+
+    #[test]
+    fn texts_are_those_that_clients_know() {
+        let auth = guard();
+        let text = |mode, shown: &Credentials| auth.check(&client(mode), shown, "a", 0).unwrap_err().message;
+        assert_eq!(text("ui", &token("")), "unauthorized: gateway token missing (provide gateway auth token)");
+        assert_eq!(
+            text("cli", &token("wrong")),
+            "unauthorized: gateway token mismatch (set gateway.remote.token to match gateway.auth.token)"
+        );
+        assert!(auth.check(&client("ui"), &token("right"), "a", 0).is_ok());
+    }
+
+    #[test]
+    fn too_many_wrong_tries_lock_the_address_and_no_other() {
+        let auth = guard();
+        for _ in 0..2 {
+            assert_eq!(auth.check(&client("ui"), &token("wrong"), "a", 0).unwrap_err().retry_after_ms, None);
+        }
+        let third = auth.check(&client("ui"), &token("wrong"), "a", 1000).unwrap_err();
+        assert_eq!(third.retry_after_ms, Some(AUTH_LOCKOUT_MS));
+        let right = auth.check(&client("ui"), &token("right"), "a", 2000).unwrap_err();
+        assert_eq!(right.retry_after_ms, Some(AUTH_LOCKOUT_MS - 1000));
+        assert!(auth.check(&client("ui"), &token("right"), "b", 2000).is_ok());
+        assert!(auth.check(&client("ui"), &token("right"), "a", 1000 + AUTH_LOCKOUT_MS).is_ok());
+    }
+
+    #[test]
+    fn the_table_of_addresses_is_bounded() {
+        let auth = guard();
+        for index in 0..AUTH_ADDRESSES as u64 + 50 {
+            let _ = auth.check(&client("ui"), &token("wrong"), &format!("10.0.0.{index}"), index);
+        }
+        assert_eq!(auth.failures.borrow().len(), AUTH_ADDRESSES);
+    }
+}

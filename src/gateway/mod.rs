@@ -1,0 +1,4 @@
+//! The gateway itself.
+pub mod auth;
+pub mod handshake;
+pub mod presence;

@@ -1,0 +1,317 @@
+//! The native dialect: what the field's existing clients speak (connection.md).
+
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+use super::event::{AgentProgress, ChatState, ChatUpdate, Event, Payload, StateVersion, Stream};
+use super::frame::{self, put};
+use super::handshake::{Client, Connect, Credentials, Device, Hello, PROTOCOL, Role, STRINGS};
+use super::shape::{Wire as _, int, text};
+use super::{Access, Dialect, Refused, event};
+use crate::error::{Code, Error};
+
+/// Close code for a handshake that breaks the rules.
+const POLICY_VIOLATION: u16 = 1008;
+
+/// The native dialect.
+#[derive(Debug)]
+pub struct Native;
+
+crate::wire! {
+    /// Params of `connect` (connection.md 2.2).
+    pub struct ConnectParams {
+        min_protocol: u32 = int(1),
+        max_protocol: u32 = int(1),
+        client: Client,
+        caps: Option<Vec<String>> = STRINGS,
+        commands: Option<Vec<String>> = STRINGS,
+        permissions: Option<std::collections::BTreeMap<String, bool>>,
+        path_env: Option<String>,
+        role: Option<String> = text(1),
+        scopes: Option<Vec<String>> = STRINGS,
+        device: Option<Device>,
+        auth: Option<Auth>,
+        locale: Option<String>,
+        user_agent: Option<String>,
+    }
+
+    /// Credentials as they are written in a handshake.
+    pub struct Auth {
+        token: Option<String>,
+        password: Option<String>,
+    }
+}
+
+impl Dialect for Native {
+    fn index(&self) -> usize {
+        0
+    }
+
+    fn name(&self) -> &'static str {
+        "native"
+    }
+
+    fn open(&self, first: &Map<String, Value>) -> Option<Result<Connect, Refused>> {
+        if !first.contains_key("type") {
+            return None;
+        }
+        Some(open(first))
+    }
+
+    fn hello(&self, connect_id: &Value, hello: &Hello<'_>) -> Vec<u8> {
+        let mut payload = Vec::with_capacity(4096);
+        put(&mut payload, &HelloPayload::new(hello));
+        frame::reply(connect_id, Ok(&payload), native_code)
+    }
+
+    fn method_name(&self, name: &'static str, _aliases: &'static [&'static str]) -> &'static str {
+        name
+    }
+
+    fn event_name(&self, event: &'static event::Kind) -> &'static str {
+        event.name
+    }
+
+    fn params(&self, _method: &str, _params: &mut Value) {}
+
+    /// A run that reached its time limit is a success here, with what it had (methods.md 3.2).
+    fn reply(&self, id: &Value, outcome: Result<&[u8], &Error>) -> Vec<u8> {
+        if let Err(Error { code: Code::AgentTimeout, payload: Some(payload), .. }) = outcome {
+            return frame::reply(id, Ok(payload.to_string().as_bytes()), native_code);
+        }
+        frame::reply(id, outcome, native_code)
+    }
+
+    fn event(&self, event: &Event) -> Option<Vec<u8>> {
+        let mut out = open_event(self.event_name(event.kind));
+        match &event.payload {
+            Payload::Json(json) => out.extend_from_slice(json.get().as_bytes()),
+            Payload::Agent(progress) if progress.stream.is_native() => put(&mut out, &agent(progress)),
+            Payload::Agent(_) => return None,
+            Payload::Chat(update) => put(&mut out, &chat(update)),
+        }
+        if let Some(version) = &event.state_version {
+            out.extend_from_slice(b",\"stateVersion\":");
+            put(&mut out, version);
+        }
+        Some(out)
+    }
+
+    fn access(&self, access: Access) -> Access {
+        if access == Access::AdminGuideWrite { Access::Admin } else { access }
+    }
+}
+
+/// Rows 2 to 4 of connection.md 2.5.
+fn open(first: &Map<String, Value>) -> Result<Connect, Refused> {
+    let refused = |reply, reason: &str| Refused { reply, code: POLICY_VIOLATION, reason: reason.to_owned() };
+    let mut request = Value::Object(first.clone());
+    if !frame::RequestShape::KIND.check(&mut request).is_empty() {
+        return Err(refused(None, "invalid request frame"));
+    }
+    let id = request.get("id").cloned().unwrap_or_default();
+    if request.get("method").and_then(Value::as_str) != Some("connect") {
+        let reason = "invalid handshake: first request must be connect";
+        return Err(refused(Some((id, Error::invalid(reason))), reason));
+    }
+    let mut params = match request.get_mut("params").map(Value::take) {
+        None | Some(Value::Null) => Value::Object(Map::new()),
+        Some(params) => params,
+    };
+    let mut problems = ConnectParams::KIND.check(&mut params);
+    let params = match serde_json::from_value::<ConnectParams>(params) {
+        Ok(params) if problems.is_empty() => params,
+        Ok(_) => return Err(refuse_params(id, &problems)),
+        Err(error) => {
+            if problems.is_empty() {
+                problems.push(error.to_string());
+            }
+            return Err(refuse_params(id, &problems));
+        }
+    };
+    let auth = params.auth.unwrap_or(Auth { token: None, password: None });
+    Ok(Connect {
+        id,
+        min_protocol: params.min_protocol,
+        max_protocol: params.max_protocol,
+        client: params.client,
+        role: params.role.map_or(Ok(Role::Operator), |role| Role::parse(&role).ok_or(role)),
+        scopes: params.scopes.unwrap_or_default(),
+        caps: params.caps.unwrap_or_default(),
+        commands: params.commands.unwrap_or_default(),
+        device: params.device,
+        credentials: Credentials::new(auth.token, auth.password),
+        device_expected: true,
+    })
+}
+
+fn refuse_params(id: Value, problems: &[String]) -> Refused {
+    let message = format!("invalid connect params: {}", problems.join("; "));
+    Refused { reply: Some((id, Error::invalid(message.clone()))), code: POLICY_VIOLATION, reason: message }
+}
+
+/// Two codes exist natively but are never sent; clients see `UNAVAILABLE` (connection.md 1.4).
+fn native_code(code: Code) -> Code {
+    match code {
+        Code::NotLinked | Code::AgentTimeout => Code::Unavailable,
+        code => code,
+    }
+}
+
+/// The beginning of an event frame, up to its payload.
+pub(super) fn open_event(name: &str) -> Vec<u8> {
+    let mut out = Vec::with_capacity(256);
+    out.extend_from_slice(b"{\"type\":\"event\",\"event\":");
+    put(&mut out, name);
+    out.extend_from_slice(b",\"payload\":");
+    out
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct AgentPayload<'a, D> {
+    run_id: &'a str,
+    stream: &'static str,
+    data: D,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    session_key: Option<&'a str>,
+    seq: u64,
+    ts: u64,
+}
+
+fn agent(progress: &AgentProgress) -> AgentPayload<'_, Value> {
+    let (stream, data) = match &progress.stream {
+        Stream::Lifecycle(lifecycle) => ("lifecycle", serde_json::to_value(lifecycle).unwrap_or_default()),
+        Stream::Assistant { text, delta } => ("assistant", serde_json::json!({"text": text, "delta": delta})),
+        Stream::Thinking { text, delta } => ("thinking", serde_json::json!({"text": text, "delta": delta})),
+        Stream::Tool(data) => ("tool", serde_json::from_str(data.get()).unwrap_or_default()),
+    };
+    AgentPayload {
+        run_id: &progress.run_id,
+        stream,
+        data,
+        session_key: progress.session_key.as_deref(),
+        seq: progress.seq,
+        ts: progress.ts,
+    }
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct ChatPayload<'a, M> {
+    run_id: &'a str,
+    session_key: &'a str,
+    seq: u64,
+    state: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    message: Option<M>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error_message: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stop_reason: Option<&'a str>,
+}
+
+/// The common part of a chat payload; `message` makes the dialect's message of text and "injected".
+pub(super) fn chat_payload<M>(update: &ChatUpdate, message: impl Fn(&str, bool) -> M) -> ChatPayload<'_, M> {
+    let mut payload = ChatPayload {
+        run_id: &update.run_id,
+        session_key: &update.session_key,
+        seq: update.seq,
+        state: update.state.name(),
+        message: None,
+        error_message: None,
+        stop_reason: None,
+    };
+    match &update.state {
+        ChatState::Delta(text) => payload.message = Some(message(text, false)),
+        ChatState::Final { text, injected } => {
+            payload.message = text.as_deref().map(|text| message(text, *injected));
+        }
+        ChatState::Aborted(reason) => payload.stop_reason = Some(reason),
+        ChatState::Error(text) => payload.error_message = Some(text),
+    }
+    payload
+}
+
+fn chat(update: &ChatUpdate) -> ChatPayload<'_, Value> {
+    chat_payload(update, |text, injected| {
+        let mut message = serde_json::json!({
+            "role": "assistant", "content": [{"type": "text", "text": text}], "timestamp": update.ts,
+        });
+        if injected {
+            if let Value::Object(message) = &mut message {
+                message.insert("stopReason".into(), "injected".into());
+                message.insert("usage".into(), serde_json::json!({"input": 0, "output": 0, "totalTokens": 0}));
+            }
+        }
+        message
+    })
+}
+
+/// hello-ok (connection.md 2.4), which the guide extends.
+#[derive(Serialize)]
+pub(super) struct HelloPayload<'a> {
+    r#type: &'static str,
+    protocol: u32,
+    server: Server<'a>,
+    features: Features<'a>,
+    snapshot: Snapshot<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) auth: Option<Value>,
+    policy: &'a super::handshake::Policy,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Server<'a> {
+    version: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    commit: Option<&'static str>,
+    host: &'a str,
+    conn_id: &'a str,
+}
+
+#[derive(Serialize)]
+struct Features<'a> {
+    methods: &'a [&'static str],
+    events: &'a [&'static str],
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Snapshot<'a> {
+    presence: &'a serde_json::value::RawValue,
+    health: &'a serde_json::value::RawValue,
+    state_version: StateVersion,
+    uptime_ms: u64,
+    config_path: &'a str,
+    state_dir: &'a str,
+    session_defaults: &'a super::handshake::SessionDefaults,
+}
+
+impl<'a> HelloPayload<'a> {
+    pub(super) fn new(hello: &'a Hello<'a>) -> Self {
+        Self {
+            r#type: "hello-ok",
+            protocol: PROTOCOL,
+            server: Server {
+                version: crate::VERSION,
+                commit: option_env!("BARNACLE_COMMIT"),
+                host: hello.host,
+                conn_id: hello.conn_id,
+            },
+            features: Features { methods: hello.methods, events: hello.events },
+            snapshot: Snapshot {
+                presence: hello.presence,
+                health: hello.health,
+                state_version: hello.state_version,
+                uptime_ms: hello.uptime_ms,
+                config_path: hello.config_path,
+                state_dir: hello.state_dir,
+                session_defaults: &hello.session_defaults,
+            },
+            auth: None,
+            policy: &hello.policy,
+        }
+    }
+}
