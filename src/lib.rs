@@ -9,6 +9,7 @@ pub mod error;
 pub mod events;
 pub mod gateway;
 pub mod limits;
+pub mod net;
 pub mod secret;
 pub mod sys;
 pub mod wire;

@@ -1,0 +1,171 @@
+//! The reading side of a connection under the WebSocket library.
+//!
+//! It counts what has come in since the last whole message, so that unfinished messages of all
+//! connections together stay within `totalIncomingBytes`; and it sends the library's own frames
+//! (pongs) through the outbox, so that everything written is counted in one place.
+
+use std::cell::Cell;
+use std::io;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+
+use smol::io::{AsyncRead, AsyncWrite};
+
+use super::socket::Socket;
+use crate::events::budget::Budget;
+use crate::events::outbox::Outbox;
+use crate::limits::INCOMING_ALLOWANCE_BYTES;
+
+/// Header and mask of a client's control frame.
+const CONTROL_FRAME_BYTES: usize = 6;
+
+/// Why reading was stopped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refusal {
+    /// One message is too large, or is chopped into endless fragments.
+    TooLarge,
+    /// Unfinished messages of all connections use up the room.
+    NoRoom,
+}
+
+/// What reader and session share about it.
+#[derive(Debug)]
+pub struct Meter {
+    budget: Rc<Budget>,
+    /// Bytes since the last whole message.
+    since: Cell<usize>,
+    /// Of them, bytes taken from the budget.
+    taken: Cell<usize>,
+    max: Cell<usize>,
+    refusal: Cell<Option<Refusal>>,
+}
+
+impl Meter {
+    /// A meter that stops reading at `max` bytes without a whole message.
+    #[must_use]
+    pub fn new(budget: Rc<Budget>, max: usize) -> Rc<Self> {
+        Rc::new(Self {
+            budget,
+            since: Cell::new(0),
+            taken: Cell::new(0),
+            max: Cell::new(max),
+            refusal: Cell::new(None),
+        })
+    }
+
+    /// Changes the bound, as the handshake is over.
+    pub fn allow(&self, max: usize) {
+        self.max.set(max);
+    }
+
+    /// A whole message has arrived.
+    pub fn whole(&self) {
+        self.since.set(0);
+        self.budget.give(self.taken.replace(0));
+    }
+
+    /// A control frame of `payload` bytes has arrived, perhaps between the fragments of a message.
+    pub fn control(&self, payload: usize) {
+        self.since.set(self.since.get().saturating_sub(payload + CONTROL_FRAME_BYTES));
+    }
+
+    /// Why reading was stopped, if it was.
+    #[must_use]
+    pub fn refusal(&self) -> Option<Refusal> {
+        self.refusal.get()
+    }
+
+    fn count(&self, bytes: usize) -> Result<(), Refusal> {
+        let since = self.since.get() + bytes;
+        self.since.set(since);
+        if since > self.max.get() {
+            return Err(Refusal::TooLarge);
+        }
+        let needed = since.saturating_sub(INCOMING_ALLOWANCE_BYTES).saturating_sub(self.taken.get());
+        if needed > 0 {
+            if !self.budget.take(needed) {
+                return Err(Refusal::NoRoom);
+            }
+            self.taken.set(self.taken.get() + needed);
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Meter {
+    fn drop(&mut self) {
+        self.budget.give(self.taken.get());
+    }
+}
+
+/// A socket for the WebSocket library.
+#[derive(Debug)]
+pub struct Intake {
+    socket: Socket,
+    outbox: Rc<Outbox>,
+    meter: Rc<Meter>,
+}
+
+impl Intake {
+    /// Reads from `socket`, writes to `outbox`.
+    #[must_use]
+    pub fn new(socket: Socket, outbox: Rc<Outbox>, meter: Rc<Meter>) -> Self {
+        Self { socket, outbox, meter }
+    }
+}
+
+impl AsyncRead for Intake {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+        let count = ready!(Pin::new(&mut self.socket).poll_read(cx, buffer))?;
+        if let Err(refusal) = self.meter.count(count) {
+            self.meter.refusal.set(Some(refusal));
+            return Poll::Ready(Err(io::Error::other("incoming bytes over their bound")));
+        }
+        Poll::Ready(Ok(count))
+    }
+}
+
+impl AsyncWrite for Intake {
+    fn poll_write(self: Pin<&mut Self>, _cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.outbox.push_raw(bytes);
+        Poll::Ready(Ok(bytes.len()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_close(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn unfinished_messages_draw_on_the_shared_room_and_give_it_back() {
+        let budget = Budget::new(10_000);
+        let meter = Meter::new(Rc::clone(&budget), 100_000);
+        assert_eq!(meter.count(INCOMING_ALLOWANCE_BYTES), Ok(()));
+        assert_eq!(budget.used(), 0);
+        assert_eq!(meter.count(6_000), Ok(()));
+        assert_eq!(budget.used(), 6_000);
+        meter.whole();
+        assert_eq!(budget.used(), 0);
+        assert_eq!(meter.count(20_000), Err(Refusal::NoRoom));
+    }
+
+    #[test]
+    fn pings_between_fragments_neither_count_nor_reset() {
+        let meter = Meter::new(Budget::new(10_000), 5_000);
+        meter.count(4_000).unwrap();
+        for _ in 0..1_000 {
+            meter.count(16).unwrap();
+            meter.control(10);
+        }
+        assert_eq!(meter.count(1_001), Err(Refusal::TooLarge));
+    }
+}

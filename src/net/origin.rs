@@ -1,0 +1,211 @@
+//! Where a request comes from, and whether its `Host` and `Origin` are ours (connection.md 1.1, 3.3;
+//! the original checks neither, so any web page could reach a gateway on loopback).
+
+use std::net::IpAddr;
+
+use hyper::HeaderMap;
+use hyper::header::{HOST, HeaderName, ORIGIN};
+
+use crate::gateway::handshake::Origin;
+
+/// What the configuration says about addresses and names.
+#[derive(Debug, Clone, Default)]
+pub struct Rules {
+    /// Proxies whose forwarding headers are believed: network and prefix length.
+    pub trusted_proxies: Vec<(IpAddr, u8)>,
+    /// Further web origins that may open a socket, such as `https://panel.example`.
+    pub allowed_origins: Vec<String>,
+    /// Further host names under which the gateway is reached.
+    pub allowed_hosts: Vec<String>,
+    /// The machine's host name.
+    pub host_name: String,
+}
+
+const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
+const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+
+/// A request that is refused for where it comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Foreign {
+    /// No or several `Host` headers.
+    NoHost,
+    /// A name that isn't ours: DNS rebinding.
+    Host,
+    /// A web page that isn't ours.
+    Origin,
+}
+
+impl Foreign {
+    /// What to do about it.
+    #[must_use]
+    pub fn text(self) -> &'static str {
+        match self {
+            Self::NoHost => "exactly one Host header is needed",
+            Self::Host => "this host name is not allowed; add it to gateway.allowedHosts",
+            Self::Origin => "this web origin is not allowed; add it to gateway.allowedOrigins",
+        }
+    }
+}
+
+impl Rules {
+    /// Checks `Host` and, if there is one, `Origin`.
+    ///
+    /// # Errors
+    /// Which of them is foreign.
+    pub fn admit(&self, headers: &HeaderMap) -> Result<(), Foreign> {
+        let mut hosts = headers.get_all(HOST).iter();
+        let (Some(host), None) = (hosts.next().and_then(|host| host.to_str().ok()), hosts.next()) else {
+            return Err(Foreign::NoHost);
+        };
+        let host = host.to_ascii_lowercase();
+        if !self.is_our_host(host_name(&host)) {
+            return Err(Foreign::Host);
+        }
+        for origin in headers.get_all(ORIGIN) {
+            let origin = origin.to_str().unwrap_or_default().to_ascii_lowercase();
+            if !self.is_our_origin(&origin, &host) {
+                return Err(Foreign::Origin);
+            }
+        }
+        Ok(())
+    }
+
+    /// A name that only this machine answers to, or an address: a rebinding attack needs a name of
+    /// the attacker's.
+    fn is_our_host(&self, name: &str) -> bool {
+        let bare = name.trim_start_matches('[').trim_end_matches(']');
+        let own = self.host_name.to_ascii_lowercase();
+        bare.parse::<IpAddr>().is_ok()
+            || name == "localhost"
+            || name.ends_with(".localhost")
+            || name.ends_with(".ts.net")
+            || (!own.is_empty() && (name == own || name.strip_suffix(".local") == Some(&own)))
+            || self.allowed_hosts.iter().any(|allowed| allowed.eq_ignore_ascii_case(name))
+    }
+
+    fn is_our_origin(&self, origin: &str, host: &str) -> bool {
+        let same = ["http://", "https://"].iter().any(|scheme| origin.strip_prefix(scheme) == Some(host));
+        same || self.allowed_origins.iter().any(|allowed| allowed.trim_end_matches('/').eq_ignore_ascii_case(origin))
+    }
+
+    /// Works out the address that counts (connection.md 3.3).
+    #[must_use]
+    pub fn origin_of(&self, remote: IpAddr, headers: &HeaderMap) -> Origin {
+        let remote = remote.to_canonical();
+        let forwarded = |name: &HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
+        let forwarding = headers.contains_key(&FORWARDED_FOR) || headers.contains_key(&REAL_IP);
+        let trusted = self.trusted_proxies.iter().any(|(network, prefix)| contains(*network, *prefix, remote));
+        let named = || {
+            let first = forwarded(&FORWARDED_FOR).and_then(|list| list.split(',').next()).and_then(address);
+            first.or_else(|| forwarded(&REAL_IP).and_then(address))
+        };
+        let client = if trusted { named().unwrap_or(remote) } else { remote };
+        let untrusted_proxy = forwarding && !trusted;
+        Origin {
+            address: client.to_string(),
+            is_local: client.is_loopback() && !untrusted_proxy && (trusted || !headers.contains_key(&FORWARDED_HOST)),
+            untrusted_proxy,
+        }
+    }
+}
+
+/// A host header without its port.
+fn host_name(host: &str) -> &str {
+    if host.starts_with('[') {
+        return host.split_inclusive(']').next().unwrap_or(host);
+    }
+    host.split(':').next().unwrap_or(host)
+}
+
+/// An address as proxies write it: with brackets, with a port.
+fn address(text: &str) -> Option<IpAddr> {
+    let text = text.trim();
+    let parsed = text.parse::<IpAddr>().ok();
+    parsed
+        .or_else(|| text.parse::<std::net::SocketAddr>().ok().map(|socket| socket.ip()))
+        .or_else(|| text.trim_start_matches('[').trim_end_matches(']').parse().ok())
+        .map(|address: IpAddr| address.to_canonical())
+}
+
+/// Whether `address` lies in `network/prefix`.
+fn contains(network: IpAddr, prefix: u8, address: IpAddr) -> bool {
+    let (network, address, width) = match (network, address) {
+        (IpAddr::V4(network), IpAddr::V4(address)) => {
+            (u128::from(network.to_bits()), u128::from(address.to_bits()), 32)
+        }
+        (IpAddr::V6(network), IpAddr::V6(address)) => (network.to_bits(), address.to_bits(), 128),
+        _ => return false,
+    };
+    let free = u32::from(width - prefix.min(width));
+    network.checked_shr(free).unwrap_or(0) == address.checked_shr(free).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {
+        pairs.iter().map(|(name, value)| (HeaderName::from_static(name), value.parse().unwrap())).collect()
+    }
+
+    fn rules() -> Rules {
+        Rules {
+            trusted_proxies: vec![("10.0.0.0".parse().unwrap(), 8)],
+            allowed_origins: vec!["https://panel.example".into()],
+            allowed_hosts: vec!["hub.example".into()],
+            host_name: "pi".into(),
+        }
+    }
+
+    #[test]
+    fn only_names_of_this_machine_are_ours() {
+        for host in [
+            "localhost:18789",
+            "127.0.0.1",
+            "[::1]:18789",
+            "192.168.1.5:18789",
+            "pi",
+            "PI.local:1",
+            "pi.tail1.ts.net",
+            "hub.example",
+        ] {
+            assert_eq!(rules().admit(&headers(&[("host", host)])), Ok(()), "{host}");
+        }
+        for host in ["evil.example", "localhost.evil.example", "127.0.0.1.evil.example", "pi.evil.example", ""] {
+            assert_eq!(rules().admit(&headers(&[("host", host)])), Err(Foreign::Host), "{host}");
+        }
+        assert_eq!(rules().admit(&headers(&[])), Err(Foreign::NoHost));
+        assert_eq!(rules().admit(&headers(&[("host", "pi"), ("host", "evil.example")])), Err(Foreign::NoHost));
+    }
+
+    #[test]
+    fn a_web_page_must_be_our_own_or_allowed() {
+        let admit = |origin| rules().admit(&headers(&[("host", "127.0.0.1:18789"), ("origin", origin)]));
+        assert_eq!(admit("http://127.0.0.1:18789"), Ok(()));
+        assert_eq!(admit("https://panel.example"), Ok(()));
+        for origin in
+            ["http://127.0.0.1:3000", "https://evil.example", "null", "", "http://127.0.0.1:18789.evil.example"]
+        {
+            assert_eq!(admit(origin), Err(Foreign::Origin), "{origin}");
+        }
+    }
+
+    #[test]
+    fn forwarding_headers_count_only_from_trusted_proxies() {
+        let of = |remote: &str, pairs: &[(&'static str, &str)]| {
+            let origin = rules().origin_of(remote.parse().unwrap(), &headers(pairs));
+            (origin.address, origin.is_local, origin.untrusted_proxy)
+        };
+        assert_eq!(of("127.0.0.1", &[]), ("127.0.0.1".into(), true, false));
+        assert_eq!(of("::ffff:127.0.0.1", &[]), ("127.0.0.1".into(), true, false));
+        assert_eq!(of("127.0.0.1", &[("x-forwarded-for", "203.0.113.7")]), ("127.0.0.1".into(), false, true));
+        assert_eq!(
+            of("10.1.2.3", &[("x-forwarded-for", "203.0.113.7, 10.0.0.9")]),
+            ("203.0.113.7".into(), false, false)
+        );
+        assert_eq!(of("10.1.2.3", &[("x-forwarded-for", "[2001:db8::1]:4711")]), ("2001:db8::1".into(), false, false));
+        assert_eq!(of("10.1.2.3", &[("x-real-ip", "127.0.0.5")]), ("127.0.0.5".into(), true, false));
+        assert_eq!(of("10.1.2.3", &[("x-forwarded-for", "rubbish")]), ("10.1.2.3".into(), false, false));
+    }
+}
