@@ -86,6 +86,10 @@ impl Dialect for Guide {
         aliases.iter().find(|alias| alias.starts_with(GUIDE_PREFIX)).copied().unwrap_or(name)
     }
 
+    fn lists_hidden_methods(&self) -> bool {
+        true
+    }
+
     fn event_name(&self, event: &'static event::Kind) -> &'static str {
         event.guide_name
     }

@@ -38,6 +38,10 @@ pub trait Dialect: fmt::Debug {
     /// The name under which a method of this gateway is offered.
     fn method_name(&self, name: &'static str, aliases: &'static [&'static str]) -> &'static str;
 
+    /// Whether hello-ok lists methods that the native reference hides; the guide promises "every
+    /// method that can be called".
+    fn lists_hidden_methods(&self) -> bool;
+
     /// The name under which an event arrives.
     fn event_name(&self, event: &'static event::Kind) -> &'static str;
 

@@ -68,6 +68,10 @@ impl Dialect for Native {
         name
     }
 
+    fn lists_hidden_methods(&self) -> bool {
+        false
+    }
+
     fn event_name(&self, event: &'static event::Kind) -> &'static str {
         event.name
     }
