@@ -10,6 +10,8 @@ pub mod events;
 pub mod gateway;
 pub mod limits;
 pub mod net;
+pub mod rpc;
+pub mod runs;
 pub mod secret;
 pub mod sys;
 pub mod wire;

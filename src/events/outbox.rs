@@ -199,9 +199,15 @@ impl Outbox {
         self.end(code, reason, true);
     }
 
-    /// Notes that the peer has closed or the socket broke: nothing more is sent.
+    /// Notes that the socket broke: nothing more is sent.
     pub fn abandon(&self) {
         self.end(0, "", true);
+    }
+
+    /// Notes that the peer has closed: what is queued, the answer to its close above all, is sent,
+    /// and nothing is added.
+    pub fn finish(&self) {
+        self.end(0, "", false);
     }
 
     fn end(&self, code: u16, reason: &str, drop_queue: bool) {

@@ -1,4 +1,6 @@
-//! The gateway itself.
+//! The gateway: everything that methods may touch, assembled once and shared as `Rc<Gateway>`.
+
 pub mod auth;
 pub mod handshake;
+pub mod health;
 pub mod presence;

@@ -1,1 +1,91 @@
+//! Accepts connections, within bounds, until the gateway stops.
 
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::rc::Rc;
+use std::time::Duration;
+
+use smol::io::AsyncWriteExt as _;
+
+use super::doors::Doors;
+use super::origin::Rules;
+use super::socket::Socket;
+use super::{http, ws};
+use crate::gateway::Gateway;
+use crate::rpc::Table;
+
+/// Pause after a failed accept (out of descriptors), which would otherwise spin.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// What every accepted connection needs. Cloning shares it.
+#[derive(Debug, Clone)]
+pub struct Front {
+    /// The gateway.
+    pub gateway: Rc<Gateway>,
+    /// All methods.
+    pub table: Rc<Table>,
+    /// How many may come in.
+    pub doors: Doors,
+    /// From where.
+    pub rules: Rc<Rules>,
+}
+
+impl Front {
+    /// Accepts until dropped.
+    pub async fn listen(self, listener: async_net::TcpListener) {
+        loop {
+            match listener.accept().await {
+                Ok((stream, remote)) => self.accepted(Socket::tcp(stream), remote),
+                Err(error) => {
+                    if !is_peers_fault(&error) {
+                        log::warn!("accepting a connection failed: {error}");
+                        self.gateway.sys.clock.sleep(ACCEPT_PAUSE).await;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Serves one accepted connection in the background, or turns it away.
+    pub fn accepted(&self, socket: Socket, remote: SocketAddr) {
+        let front = self.clone();
+        let tasks = &self.gateway.sys.tasks;
+        match self.doors.enter(remote.ip()) {
+            Ok(place) => tasks.detach(async move { front.serve(socket, remote.ip(), place).await }),
+            Err(bound) => {
+                log::warn!("{}: turned away, gateway.limits.{bound} is reached", remote.ip());
+                tasks.detach(async move { turn_away(&front, socket).await });
+            }
+        }
+    }
+
+    async fn serve(self, socket: Socket, remote: IpAddr, place: super::doors::Place) {
+        let clock = &self.gateway.sys.clock;
+        let limit = Duration::from_millis(self.gateway.limits.handshake_ms);
+        let deadline = clock.elapsed() + limit;
+        let upgraded = Box::pin(http::head(socket.clone(), remote, Rc::clone(&self.rules), clock, limit)).await;
+        match upgraded {
+            // A task of its own, so that nothing of the HTTP side stays in memory with the connection.
+            Some(upgraded) => {
+                let serving = ws::serve(Rc::clone(&self.gateway), Rc::clone(&self.table), upgraded, place, deadline);
+                self.gateway.sys.tasks.detach(serving);
+            }
+            None => socket.end_writing(),
+        }
+    }
+}
+
+async fn turn_away(front: &Front, mut socket: Socket) {
+    let answer = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 5\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
+    let write = async {
+        // Whether it is heard or not, the connection ends.
+        let _ = socket.write_all(answer).await;
+        socket.end_writing();
+    };
+    let _ = front.gateway.sys.clock.timeout(ACCEPT_PAUSE, write).await;
+}
+
+/// Whether the connection died before it was accepted.
+fn is_peers_fault(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset)
+}

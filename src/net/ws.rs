@@ -1,1 +1,209 @@
+//! One WebSocket connection: handshake, then frames in and frames out until it ends.
 
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::Poll;
+use std::time::Duration;
+
+use async_tungstenite::WebSocketStream;
+use async_tungstenite::tungstenite::error::{CapacityError, Error as WsError};
+use async_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
+use async_tungstenite::tungstenite::{Bytes, Message, Utf8Bytes};
+use smol::stream::Stream as _;
+
+use super::doors::Place;
+use super::http::Upgraded;
+use super::intake::{Intake, Meter, Refusal};
+use super::writer;
+use crate::events::outbox::Outbox;
+use crate::events::{CHALLENGE, Peer};
+use crate::gateway::Gateway;
+use crate::gateway::handshake::{self, Verdict};
+use crate::limits::{HANDSHAKE_MESSAGE_BYTES, READ_BUFFER_BYTES};
+use crate::rpc::{Table, dispatch};
+use crate::wire::event::{Event, Payload};
+use crate::wire::native::Native;
+use crate::wire::Dialect as _;
+
+/// Frame headers and masks that the meter sees beside a message's payload: room for a thousand
+/// fragments of an honest client.
+const FRAMING_BYTES: usize = 16 * 1024;
+/// How long the peer has to answer our close, and we to send it.
+const CLOSE_WAIT: Duration = Duration::from_secs(2);
+
+type Reader = WebSocketStream<Intake>;
+
+/// Serves an upgraded connection to its end. `deadline` is the monotonic time at which the handshake
+/// must be done.
+pub async fn serve(gateway: Rc<Gateway>, table: Rc<Table>, upgraded: Upgraded, mut place: Place, deadline: Duration) {
+    let limits = &gateway.limits;
+    let outbox = Rc::new(Outbox::new(to_usize(limits.max_buffered_bytes), Rc::clone(&gateway.outgoing)));
+    let meter = Meter::new(Rc::clone(&gateway.incoming), HANDSHAKE_MESSAGE_BYTES + FRAMING_BYTES);
+    let writer = gateway.sys.tasks.spawn(writer::drain(
+        upgraded.socket.clone(),
+        Rc::clone(&outbox),
+        Rc::clone(&gateway.sys.clock),
+        Duration::from_millis(limits.write_stall_ms),
+    ));
+    let max_payload = to_usize(limits.max_payload);
+    let config = WebSocketConfig::default()
+        .read_buffer_size(READ_BUFFER_BYTES)
+        .write_buffer_size(0)
+        .max_write_buffer_size(64 * 1024)
+        .max_message_size(Some(max_payload))
+        .max_frame_size(Some(max_payload));
+    let intake = Intake::new(upgraded.socket.clone(), Rc::clone(&outbox), Rc::clone(&meter));
+    let mut reader = WebSocketStream::from_partially_read(intake, upgraded.early, Role::Server, Some(config)).await;
+
+    if !upgraded.guide_path {
+        challenge(&gateway, &outbox);
+    }
+    let first = gateway.sys.clock.before(deadline, next_text(&mut reader, &meter, &outbox)).await;
+    let peer = match first {
+        // The reference closes as if nothing were wrong (connection.md 1.2).
+        Err(_) => {
+            outbox.close(1000, "");
+            None
+        }
+        Ok(None) => None,
+        Ok(Some(text)) => judge(&gateway, &text, &upgraded.origin, &outbox),
+    };
+    if let Some(peer) = peer {
+        place.admitted();
+        meter.allow(max_payload + FRAMING_BYTES);
+        while let Some(text) = next_text(&mut reader, &meter, &outbox).await {
+            dispatch::frame(&table, &gateway, &peer, &text);
+        }
+        gateway.dismiss(&peer);
+    }
+    outbox_done(&gateway, &outbox, &mut reader, writer).await;
+    upgraded.socket.shutdown();
+}
+
+/// Sends what is left, waits for the peer's close if we closed first, then lets go.
+async fn outbox_done(gateway: &Gateway, outbox: &Rc<Outbox>, reader: &mut Reader, writer: smol::Task<writer::Ended>) {
+    if outbox.closing().is_none() {
+        outbox.abandon();
+    }
+    let clock = &gateway.sys.clock;
+    let stall = Duration::from_millis(gateway.limits.write_stall_ms);
+    // Bounded by the writer's own stall limit for every byte, and by this for all of them.
+    if let Ok(writer::Ended::Closed) = clock.timeout(stall.max(CLOSE_WAIT), writer).await {
+        if outbox.closing().is_some_and(|close| close.code != 0) {
+            let rest = async { while poll_fn(|cx| Pin::new(&mut *reader).poll_next(cx)).await.is_some_and(|got| got.is_ok()) {} };
+            let _ = clock.timeout(CLOSE_WAIT, rest).await;
+        }
+    }
+}
+
+fn challenge(gateway: &Gateway, outbox: &Outbox) {
+    let payload = serde_json::json!({"nonce": gateway.sys.chance.uuid(), "ts": gateway.sys.clock.now_ms()});
+    let Ok(payload) = serde_json::value::to_raw_value(&payload) else { return };
+    let event = Event { kind: &CHALLENGE, payload: Payload::Json(payload), state_version: None };
+    if let Some(mut frame) = Native.event(&event) {
+        frame.push(b'}');
+        // An outbox that has no room yet will end the connection with the next frame.
+        let _ = outbox.push(frame);
+    }
+}
+
+/// Judges the first frame and carries the verdict out.
+fn judge(gateway: &Rc<Gateway>, text: &Text, origin: &handshake::Origin, outbox: &Rc<Outbox>) -> Option<Rc<Peer>> {
+    let now_ms = u64::try_from(gateway.sys.clock.elapsed().as_millis()).unwrap_or(u64::MAX);
+    let verdict = match text.as_str() {
+        Some(text) if text.len() <= HANDSHAKE_MESSAGE_BYTES => handshake::judge(text, origin, &gateway.auth, now_ms),
+        Some(_) => Verdict::Refuse { reply: None, code: 1009, reason: String::new() },
+        None => Verdict::Refuse { reply: None, code: 1000, reason: String::new() },
+    };
+    match verdict {
+        Verdict::Refuse { reply, code, reason } => {
+            if let Some(reply) = reply {
+                // The close says it too, shorter.
+                let _ = outbox.push(reply);
+            }
+            log::info!("{}: handshake refused: {reason}", origin.address);
+            outbox.close(code, &reason);
+            None
+        }
+        Verdict::Admit { dialect, connect, grant } => {
+            Some(gateway.admit(dialect, *connect, grant, origin, Rc::clone(outbox)))
+        }
+    }
+}
+
+/// A message's content; text and binary are treated alike (connection.md 1.1).
+#[derive(Debug)]
+enum Text {
+    Checked(Utf8Bytes),
+    Raw(Bytes),
+}
+
+impl Text {
+    fn as_str(&self) -> Option<&str> {
+        match self {
+            Self::Checked(text) => Some(text),
+            Self::Raw(bytes) => std::str::from_utf8(bytes).ok(),
+        }
+    }
+}
+
+impl std::ops::Deref for Text {
+    type Target = str;
+
+    /// Binary that isn't UTF-8 reads as a text that isn't JSON.
+    fn deref(&self) -> &str {
+        self.as_str().unwrap_or("\u{fffd}")
+    }
+}
+
+/// The next message; `None` once the connection is to end, for whatever reason.
+async fn next_text(reader: &mut Reader, meter: &Meter, outbox: &Outbox) -> Option<Text> {
+    loop {
+        let next = poll_fn(|cx| {
+            if outbox.poll_closing(cx).is_ready() {
+                return Poll::Ready(None);
+            }
+            Pin::new(&mut *reader).poll_next(cx)
+        })
+        .await;
+        match next? {
+            Ok(Message::Text(text)) => {
+                meter.whole();
+                return Some(Text::Checked(text));
+            }
+            Ok(Message::Binary(bytes)) => {
+                meter.whole();
+                return Some(Text::Raw(bytes));
+            }
+            Ok(Message::Ping(payload) | Message::Pong(payload)) => meter.control(payload.len()),
+            Ok(Message::Close(_) | Message::Frame(_)) => {
+                // The library has queued the answer to the peer's close.
+                outbox.finish();
+                return None;
+            }
+            Err(error) => {
+                end_for(&error, meter, outbox);
+                return None;
+            }
+        }
+    }
+}
+
+/// Tells the peer why reading failed, if it can still hear it (connection.md 1.3).
+fn end_for(error: &WsError, meter: &Meter, outbox: &Outbox) {
+    match (meter.refusal(), error) {
+        (Some(Refusal::NoRoom), _) => outbox.close(1013, "gateway is out of buffer space"),
+        (Some(Refusal::TooLarge), _)
+        | (None, WsError::Capacity(CapacityError::MessageTooLong { .. }) | WsError::WriteBufferFull(_)) => {
+            outbox.close(1009, "");
+        }
+        (None, WsError::Utf8(_)) => outbox.close(1007, ""),
+        (None, WsError::Protocol(_)) => outbox.close(1002, ""),
+        (None, _) => outbox.abandon(),
+    }
+}
+
+fn to_usize(value: u64) -> usize {
+    usize::try_from(value).unwrap_or(usize::MAX)
+}

@@ -10,6 +10,7 @@ pub mod clock;
 pub mod disk;
 pub mod files;
 pub mod http;
+pub mod latch;
 pub mod hyper_io;
 pub mod sim;
 pub mod tasks;
@@ -21,6 +22,7 @@ pub use chance::Chance;
 pub use clock::{Clock, TimedOut};
 pub use files::Files;
 pub use http::Outbound;
+pub use latch::Latch;
 pub use tasks::Tasks;
 
 /// A future that stays on this thread.

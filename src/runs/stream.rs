@@ -1,0 +1,173 @@
+//! A run's events: numbered, thinned where the reference thins them, and sent through the hub.
+
+use std::time::Duration;
+
+use crate::events::{AGENT, CHAT, CHAT_DELTA, Hub};
+use crate::limits::CHAT_DELTA_MS;
+use crate::sys::Sys;
+use crate::wire::event::{AgentProgress, ChatState, ChatUpdate, Lifecycle, Payload, Stream};
+
+/// Every assistant event carries the whole text so far (methods.md section 4). For long answers they
+/// are spaced out, one millisecond for this many bytes of text, so that their sum stays in
+/// proportion to the time that the answer takes.
+const BYTES_PER_MS: usize = 256;
+/// An error text in a chat event is cut here (methods.md section 5).
+const ERROR_CHARS: usize = 240;
+
+/// The event side of one run.
+#[derive(Debug)]
+pub struct RunStream {
+    sys: Sys,
+    hub: Hub,
+    run_id: String,
+    session_key: String,
+    seq: u64,
+    guide_seq: u64,
+    /// The current assistant message.
+    text: String,
+    /// What of it has not been sent.
+    unsent: String,
+    thought: String,
+    unsent_thought: String,
+    last_assistant: Option<Duration>,
+    last_chat: Option<Duration>,
+}
+
+impl RunStream {
+    /// Events of a run that have `session_key` as the caller wrote it.
+    #[must_use]
+    pub fn new(sys: Sys, hub: Hub, run_id: String, session_key: String) -> Self {
+        Self {
+            sys,
+            hub,
+            run_id,
+            session_key,
+            seq: 0,
+            guide_seq: 0,
+            text: String::new(),
+            unsent: String::new(),
+            thought: String::new(),
+            unsent_thought: String::new(),
+            last_assistant: None,
+            last_chat: None,
+        }
+    }
+
+    /// The text of the current assistant message.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// The model said more.
+    pub fn say(&mut self, delta: &str) {
+        self.flush_thought();
+        self.text.push_str(delta);
+        self.unsent.push_str(delta);
+        let now = self.sys.clock.elapsed();
+        let pause = Duration::from_millis((self.text.len() / BYTES_PER_MS) as u64);
+        if self.last_assistant.is_none_or(|last| now >= last + pause) {
+            self.flush_text(now);
+        }
+    }
+
+    /// The model thought more.
+    pub fn think(&mut self, delta: &str) {
+        self.thought.push_str(delta);
+        self.unsent_thought.push_str(delta);
+        let now = self.sys.clock.elapsed();
+        let pause = Duration::from_millis((self.thought.len() / BYTES_PER_MS) as u64);
+        if self.last_assistant.is_none_or(|last| now >= last + pause) {
+            self.last_assistant = Some(now);
+            self.flush_thought();
+        }
+    }
+
+    /// The next assistant message begins, after tool results.
+    pub fn next_message(&mut self) {
+        self.flush();
+        self.text.clear();
+        self.thought.clear();
+    }
+
+    /// A tool started or gave its result.
+    pub fn tool(&mut self, data: Box<serde_json::value::RawValue>) {
+        self.flush();
+        self.agent(Stream::Tool(data));
+    }
+
+    /// The run's start or end.
+    pub fn lifecycle(&mut self, lifecycle: Lifecycle) {
+        self.flush();
+        self.agent(Stream::Lifecycle(lifecycle));
+    }
+
+    /// The state of the chat turn.
+    pub fn chat(&mut self, state: ChatState) {
+        let state = match state {
+            ChatState::Error(text) => ChatState::Error(shorten(&text)),
+            state => state,
+        };
+        let kind = if matches!(state, ChatState::Delta(_)) { &CHAT_DELTA } else { &CHAT };
+        let update = ChatUpdate {
+            run_id: self.run_id.clone(),
+            session_key: self.session_key.clone(),
+            seq: self.seq,
+            ts: self.sys.clock.now_ms(),
+            state,
+        };
+        self.hub.emit(kind, Payload::Chat(update));
+    }
+
+    /// Makes room for the number of an event that only the chat stream sees.
+    pub fn skip_number(&mut self) {
+        self.seq += 1;
+    }
+
+    fn flush(&mut self) {
+        self.flush_thought();
+        if !self.unsent.is_empty() {
+            self.flush_text(self.sys.clock.elapsed());
+        }
+    }
+
+    fn flush_thought(&mut self) {
+        if !self.unsent_thought.is_empty() {
+            let delta = std::mem::take(&mut self.unsent_thought);
+            self.agent(Stream::Thinking { text: self.thought.clone(), delta });
+        }
+    }
+
+    fn flush_text(&mut self, now: Duration) {
+        let delta = std::mem::take(&mut self.unsent);
+        self.last_assistant = Some(now);
+        self.agent(Stream::Assistant { text: self.text.clone(), delta });
+        if self.last_chat.is_none_or(|last| now >= last + Duration::from_millis(CHAT_DELTA_MS)) {
+            self.last_chat = Some(now);
+            self.chat(ChatState::Delta(self.text.clone()));
+        }
+    }
+
+    fn agent(&mut self, stream: Stream) {
+        if stream.is_native() {
+            self.seq += 1;
+        }
+        let progress = AgentProgress {
+            run_id: self.run_id.clone(),
+            session_key: Some(self.session_key.clone()),
+            seq: self.seq,
+            guide_seq: self.guide_seq,
+            ts: self.sys.clock.now_ms(),
+            stream,
+        };
+        self.guide_seq += 1;
+        self.hub.emit(&AGENT, Payload::Agent(progress));
+    }
+}
+
+fn shorten(text: &str) -> String {
+    match text.char_indices().nth(ERROR_CHARS) {
+        Some((end, _)) => format!("{}...", text.get(..end).unwrap_or_default()),
+        None => text.to_owned(),
+    }
+}
