@@ -151,6 +151,8 @@ pub const SESSION_ENTRY_BYTES: usize = 64 * 1024;
 pub const SESSION_KEY_BYTES: usize = 512;
 /// Configuration file, bytes.
 pub const CONFIG_BYTES: u64 = 1024 * 1024;
+/// Problems, and warnings, that one reading of the configuration reports. Later ones are left out.
+pub const CONFIG_PROBLEMS: usize = 100;
 /// A workspace file in the system prompt, characters; more is cut (agents.defaults.bootstrapMaxChars).
 pub const WORKSPACE_FILE_BYTES: u64 = 256 * 1024;
 /// Decoded attachment, bytes (methods.md 6.1).

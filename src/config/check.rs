@@ -1,0 +1,75 @@
+//! Compares the tree with the table of keys: unknown keys, keys without use, wrong types and values
+//! out of range. What a value means beyond its type is checked where it is read.
+
+use super::keys::{Step, Type, below, nearest, place};
+use super::problem::Notes;
+use super::tree::{Field, Kind, Node, join};
+
+/// Checks the whole tree.
+pub(super) fn check(root: &Node, notes: &mut Notes<'_>) {
+    check_at(&Field::root(root), "", notes);
+}
+
+fn check_at(field: &Field<'_>, pattern: &str, notes: &mut Notes<'_>) {
+    let Some(place) = place(pattern) else { return };
+    match &field.node.kind {
+        Kind::Object(entries) if place.object => {
+            for entry in entries {
+                let key = join(&field.key, &entry.name);
+                match below(pattern, &entry.name) {
+                    Step::Known(pattern) => check_at(&Field { node: &entry.value, key }, &pattern, notes),
+                    Step::Unused => notes.warning_at(entry.at, &key, "not used by this version"),
+                    Step::Unknown => {
+                        let hint = nearest(pattern, &entry.name)
+                            .map_or_else(String::new, |known| format!("; did you mean `{known}`?"));
+                        notes.problem_at(entry.at, &key, format!("unknown key{hint}"));
+                    }
+                }
+            }
+        }
+        Kind::List(_) if place.list => {
+            let pattern = format!("{pattern}[]");
+            for item in field.items() {
+                check_at(&item, &pattern, notes);
+            }
+        }
+        _ => match place.value {
+            Some(value) => check_value(field, value, notes),
+            None => {
+                let expected = if place.list { "a list" } else { "an object" };
+                notes.problem(field, format!("expected {expected}, found {}", field.node.describe_type()));
+            }
+        },
+    }
+}
+
+fn check_value(field: &Field<'_>, value: Type, notes: &mut Notes<'_>) {
+    let fits = match value {
+        Type::Flag => field.flag().is_some(),
+        Type::Secret => field.text().is_some(),
+        Type::Text(max) => {
+            if let Some(length) = field.text().map(|text| text.chars().count()).filter(|length| *length > max) {
+                notes.problem(field, format!("expected at most {max} characters, found {length}"));
+                return;
+            }
+            field.text().is_some()
+        }
+        Type::Whole(min, max) => field.whole().is_some_and(|number| (min..=max).contains(&number)),
+        Type::Amount => field.number().is_some_and(|number| number >= 0.0),
+        Type::Choice(names) => field.text().is_some_and(|text| names.contains(&text)),
+        Type::Texts => {
+            for item in field.items().iter().filter(|item| item.text().is_none()) {
+                notes.problem(item, format!("expected a text, found {}", item.node.describe()));
+            }
+            matches!(field.node.kind, Kind::List(_))
+        }
+        Type::Anything => true,
+    };
+    if !fits {
+        let found = match value {
+            Type::Secret => field.node.describe_type().to_owned(),
+            _ => field.node.describe(),
+        };
+        notes.problem(field, format!("expected {value}, found {found}"));
+    }
+}

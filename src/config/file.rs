@@ -1,0 +1,184 @@
+//! The configuration on disk: the file itself and the last good copy of it (INTEGRATIONS.md 6.4).
+//!
+//! A power cut can leave an empty file. An empty or missing one is replaced by the last good copy,
+//! with a warning; an invalid one is an error, never a reason to go back.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::io;
+use std::path::Path;
+
+use super::first_start::Places;
+use super::{Config, Problem, Warning};
+use crate::limits;
+use crate::sys::Files;
+
+/// Where a configuration came from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Source {
+    /// The configuration file.
+    File,
+    /// The last good copy, because the file is empty or missing.
+    LastGood,
+    /// Nothing was there: the defaults.
+    Defaults,
+}
+
+/// A configuration as read at start or on a reload.
+#[derive(Debug)]
+pub struct Loaded {
+    /// The configuration.
+    pub config: Config,
+    /// What the owner should know; the use of the last good copy comes first.
+    pub warnings: Vec<Warning>,
+    /// Where it came from.
+    pub source: Source,
+    /// The text that was read; `None` with [`Source::Defaults`].
+    pub raw: Option<String>,
+}
+
+/// Why there is no configuration. The gateway doesn't start then; on a reload the old one stays.
+#[derive(Debug)]
+pub enum LoadError {
+    /// The file can't be read.
+    Unreadable {
+        /// Its name.
+        file: String,
+        /// What the system says.
+        error: io::Error,
+    },
+    /// What is wrong in it.
+    Invalid(Vec<Problem>),
+}
+
+impl fmt::Display for LoadError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unreadable { file, error } => write!(f, "{file}: cannot be read: {error}"),
+            Self::Invalid(problems) => {
+                for (index, problem) in problems.iter().enumerate() {
+                    let newline = if index == 0 { "" } else { "\n" };
+                    write!(f, "{newline}{problem}")?;
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
+impl std::error::Error for LoadError {}
+
+/// Reads the configuration of `places`.
+///
+/// # Errors
+/// [`LoadError`] when the file (or the last good copy in its place) is unreadable or invalid.
+pub fn load(files: &dyn Files, places: &Places, env: &BTreeMap<String, String>) -> Result<Loaded, LoadError> {
+    if let Some(text) = read(files, &places.config_file)? {
+        let (config, warnings) = Config::parse(&text, &name(&places.config_file), env).map_err(LoadError::Invalid)?;
+        return Ok(Loaded { config, warnings, source: Source::File, raw: Some(text) });
+    }
+    let copy = places.last_good_file();
+    let Some(text) = read(files, &copy)? else {
+        let (config, warnings) = Config::parse("", &name(&places.config_file), env).map_err(LoadError::Invalid)?;
+        return Ok(Loaded { config, warnings, source: Source::Defaults, raw: None });
+    };
+    let (config, mut warnings) = Config::parse(&text, &name(&copy), env).map_err(LoadError::Invalid)?;
+    warnings.insert(
+        0,
+        Warning {
+            file: name(&places.config_file),
+            line: 1,
+            column: 1,
+            key: String::new(),
+            message: format!("the file is empty or missing; its last good copy {} is used", name(&copy)),
+        },
+    );
+    Ok(Loaded { config, warnings, source: Source::LastGood, raw: Some(text) })
+}
+
+/// Keeps `raw` as the last good copy; writes only when it differs from the one on disk. Call it when
+/// the gateway runs with a configuration of [`Source::File`].
+///
+/// # Errors
+/// What the system says; the older copy is in place then.
+pub async fn keep_last_good(files: &dyn Files, places: &Places, raw: &str) -> io::Result<()> {
+    let copy = places.last_good_file();
+    if files.read(&copy, limits::CONFIG_BYTES).is_ok_and(|bytes| bytes == raw.as_bytes()) {
+        return Ok(());
+    }
+    files.create_dir(&places.state_dir)?;
+    files.replace(copy, raw.as_bytes().to_vec()).await
+}
+
+/// The text of a file; `None` when it is missing or holds nothing (blanks, or the zero bytes that a
+/// power cut leaves).
+fn read(files: &dyn Files, path: &Path) -> Result<Option<String>, LoadError> {
+    let bytes = match files.read(path, limits::CONFIG_BYTES) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(LoadError::Unreadable { file: name(path), error }),
+    };
+    if bytes.iter().all(|byte| byte.is_ascii_whitespace() || *byte == 0) {
+        return Ok(None);
+    }
+    String::from_utf8(bytes).map(Some).map_err(|error| {
+        let good = error.as_bytes().get(..error.utf8_error().valid_up_to()).unwrap_or_default();
+        let text = String::from_utf8_lossy(good);
+        let mut notes = super::Notes::new("", &text);
+        notes.problem_at(text.len(), "", "this is not UTF-8 text");
+        let problems = notes.problems.into_iter().map(|problem| Problem { file: name(path), ..problem }).collect();
+        LoadError::Invalid(problems)
+    })
+}
+
+fn name(path: &Path) -> String {
+    path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sys::disk::Disk;
+
+    fn places(test: &str) -> Places {
+        let dir = std::env::temp_dir().join(format!("barnacle-config-{}-{test}", std::process::id()));
+        Disk.create_dir(&dir).unwrap();
+        for file in ["barnacle.json", "config.last-good.json"] {
+            Disk.remove(&dir.join(file)).unwrap();
+        }
+        Places { config_file: dir.join("barnacle.json"), state_dir: dir }
+    }
+
+    fn put(path: &Path, text: &[u8]) {
+        smol::block_on(Disk.replace(path.to_path_buf(), text.to_vec())).unwrap();
+    }
+
+    #[test]
+    fn an_empty_file_falls_back_to_the_last_good_copy_and_says_so() {
+        let places = places("empty");
+        let env = BTreeMap::new();
+        assert_eq!(load(&Disk, &places, &env).unwrap().source, Source::Defaults);
+        put(&places.config_file, b"{gateway:{port:4000}}");
+        let loaded = load(&Disk, &places, &env).unwrap();
+        assert_eq!((loaded.source, loaded.config.gateway.port), (Source::File, 4000));
+        smol::block_on(keep_last_good(&Disk, &places, &loaded.raw.unwrap())).unwrap();
+        for nothing in [b"".as_slice(), b" \n", b"\0\0\0\0"] {
+            put(&places.config_file, nothing);
+            let loaded = load(&Disk, &places, &env).unwrap();
+            assert_eq!((loaded.source, loaded.config.gateway.port), (Source::LastGood, 4000));
+            assert!(loaded.warnings[0].to_string().contains("last good copy"));
+        }
+    }
+
+    #[test]
+    fn an_invalid_file_is_an_error_even_with_a_last_good_copy() {
+        let places = places("invalid");
+        let env = BTreeMap::new();
+        smol::block_on(keep_last_good(&Disk, &places, "{}")).unwrap();
+        put(&places.config_file, b"{gateway:{port:'x'}}");
+        let error = load(&Disk, &places, &env).unwrap_err().to_string();
+        assert!(error.starts_with("barnacle.json:1:16: gateway.port: "), "{error}");
+        put(&places.config_file, b"{\n  a: '\xff'}");
+        assert_eq!(load(&Disk, &places, &env).unwrap_err().to_string(), "barnacle.json:2:7: this is not UTF-8 text");
+    }
+}

@@ -1,0 +1,218 @@
+//! `gateway`: where to listen, who may come in, how much is held for them (methods.md 9.1).
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use super::network::{self, Bind, Network};
+use super::problem::Notes;
+use super::strength::{SecretKind, weakness};
+use super::tree::Field;
+use crate::limits::Limits;
+use crate::secret::Secret;
+
+/// Environment variable of the gateway token.
+pub(super) const TOKEN_VARIABLE: &str = "BARNACLE_TOKEN";
+/// Environment variable of the gateway password.
+pub(super) const PASSWORD_VARIABLE: &str = "BARNACLE_PASSWORD";
+
+/// The `gateway` section.
+#[derive(Debug, Clone)]
+pub struct Gateway {
+    /// TCP port.
+    pub port: u16,
+    /// Where to listen.
+    pub bind: Bind,
+    /// What clients have to show, as far as the file says it; see [`super::first_start`].
+    pub auth: AuthSettings,
+    /// Peers whose forwarding headers are believed.
+    pub trusted_proxies: Vec<Network>,
+    /// Further web origins, in the form that browsers send.
+    pub allowed_origins: Vec<String>,
+    /// Further names in the Host header, lower case, without port.
+    pub allowed_hosts: Vec<String>,
+    /// The bounds.
+    pub limits: Limits,
+}
+
+/// What clients have to show.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AuthMode {
+    /// The shared token.
+    Token,
+    /// The shared password.
+    Password,
+}
+
+/// `gateway.auth` of the file. A secret that is given but empty counts as not given.
+#[derive(Debug, Clone, Default)]
+pub struct AuthSettings {
+    /// The mode, when the file names one.
+    pub mode: Option<AuthMode>,
+    /// The token in the file.
+    pub token: Option<Secret>,
+    /// The password in the file.
+    pub password: Option<Secret>,
+}
+
+pub(super) fn read(root: &Field<'_>, env: &BTreeMap<String, String>, notes: &mut Notes<'_>) -> Gateway {
+    let at = |path: &str| root.find(&format!("gateway.{path}"));
+    let bind = read_bind(root, notes);
+    let gateway = Gateway {
+        port: at("port").and_then(|field| field.whole()).and_then(|port| u16::try_from(port).ok()).unwrap_or(18789),
+        bind,
+        auth: read_auth(root, bind, notes),
+        trusted_proxies: read_list(
+            at("trustedProxies"),
+            Network::parse,
+            "an IP address or a network like 10.0.0.0/8 (not /0, which is everybody)",
+            notes,
+        ),
+        allowed_origins: read_list(
+            at("allowedOrigins"),
+            network::origin,
+            "an origin like https://pi.local:8443, without a path",
+            notes,
+        ),
+        allowed_hosts: read_list(at("allowedHosts"), network::host, "a host name without port", notes),
+        limits: read_limits(root, notes),
+    };
+    check_open_bind(root, &gateway, env, notes);
+    gateway
+}
+
+fn read_bind(root: &Field<'_>, notes: &mut Notes<'_>) -> Bind {
+    let Some(field) = root.find("gateway.bind") else { return Bind::Loopback };
+    match field.text().map(str::trim) {
+        // A value of another type has been reported.
+        None => Bind::Loopback,
+        Some("loopback" | "auto") => Bind::Loopback,
+        Some("lan") => Bind::Lan,
+        Some("custom") => {
+            let host = root.find("gateway.customBindHost");
+            match host.as_ref().and_then(Field::text).map(|text| text.trim().parse::<IpAddr>()) {
+                Some(Ok(address)) => Bind::Address(address),
+                _ => {
+                    let message = "`custom` needs gateway.customBindHost with an IP address";
+                    notes.problem(host.as_ref().unwrap_or(&field), message);
+                    Bind::Loopback
+                }
+            }
+        }
+        Some("tailnet") => {
+            notes.problem(
+                &field,
+                "`tailnet` is not in this version; give the board's Tailscale address itself (`tailscale ip -4` shows it)",
+            );
+            Bind::Loopback
+        }
+        Some(text) => match text.trim_matches(['[', ']']).parse() {
+            Ok(address) => Bind::Address(address),
+            Err(_) => {
+                notes.problem(
+                    &field,
+                    format!(
+                        "expected `loopback`, `lan`, `auto`, `custom` or an IP address, found {}",
+                        field.node.describe()
+                    ),
+                );
+                Bind::Loopback
+            }
+        },
+    }
+}
+
+fn read_auth(root: &Field<'_>, bind: Bind, notes: &mut Notes<'_>) -> AuthSettings {
+    let mode = match root.find("gateway.auth.mode").and_then(|field| field.text()) {
+        Some("token") => Some(AuthMode::Token),
+        Some("password") => Some(AuthMode::Password),
+        _ => None,
+    };
+    let mut secret = |path: &str, kind: SecretKind| {
+        let field = root.find(path)?;
+        let text = field.text()?;
+        if let Some(why) = weakness(text, kind) {
+            if bind.is_loopback() {
+                notes.warning(&field, format!("weak: {why}; tolerated because only this machine can reach the port"));
+            } else {
+                notes.problem(&field, format!("too weak for a port that others can reach: {why}"));
+            }
+        }
+        (!text.trim().is_empty()).then(|| Secret::new(text))
+    };
+    AuthSettings {
+        mode,
+        token: secret("gateway.auth.token", SecretKind::Token),
+        password: secret("gateway.auth.password", SecretKind::Password),
+    }
+}
+
+/// Listening beyond this machine needs a credential that the owner chose (INTEGRATIONS.md section 7,
+/// test 9; connection.md 3.1).
+fn check_open_bind(root: &Field<'_>, gateway: &Gateway, env: &BTreeMap<String, String>, notes: &mut Notes<'_>) {
+    if gateway.bind.is_loopback() {
+        return;
+    }
+    let in_environment = |name: &str| env.get(name).is_some_and(|value| !value.trim().is_empty());
+    let token = gateway.auth.token.is_some() || in_environment(TOKEN_VARIABLE);
+    let password = gateway.auth.password.is_some() || in_environment(PASSWORD_VARIABLE);
+    let enough = match gateway.auth.mode {
+        Some(AuthMode::Token) => token,
+        Some(AuthMode::Password) => password,
+        None => token || password,
+    };
+    if !enough {
+        let field = root.find("gateway.bind");
+        notes.problem(
+            field.as_ref().unwrap_or(root),
+            format!(
+                "listening beyond this machine needs gateway.auth.token or gateway.auth.password (or {TOKEN_VARIABLE}, {PASSWORD_VARIABLE})"
+            ),
+        );
+    }
+}
+
+/// A list whose every entry has to be `expected`; the others are problems and left out.
+fn read_list<T>(
+    field: Option<Field<'_>>,
+    parse: impl Fn(&str) -> Option<T>,
+    expected: &str,
+    notes: &mut Notes<'_>,
+) -> Vec<T> {
+    let mut out = Vec::new();
+    for item in field.map(|field| field.items()).unwrap_or_default() {
+        let Some(text) = item.text() else { continue };
+        match parse(text.trim()) {
+            Some(value) => out.push(value),
+            None => notes.problem(&item, format!("expected {expected}, found {}", item.node.describe())),
+        }
+    }
+    out
+}
+
+fn read_limits(root: &Field<'_>, notes: &mut Notes<'_>) -> Limits {
+    let mut limits = Limits::default();
+    let Some(section) = root.find("gateway.limits") else { return limits };
+    for (name, field) in section.entries() {
+        if let Some(value) = field.whole() {
+            // Unknown keys and values out of range have been reported by the check.
+            let _ = limits.set(name, value);
+        }
+    }
+    for (part, part_value, whole, whole_value) in [
+        ("maxBufferedBytes", limits.max_buffered_bytes, "totalBufferedBytes", limits.total_buffered_bytes),
+        ("maxPayload", limits.max_payload, "totalIncomingBytes", limits.total_incoming_bytes),
+        ("historyBytes", limits.history_bytes, "maxBufferedBytes", limits.max_buffered_bytes),
+        ("callsPerConnection", limits.calls_per_connection, "callsInFlight", limits.calls_in_flight),
+        ("laneQueue", limits.lane_queue, "runsQueued", limits.runs_queued),
+        ("pendingConnections", limits.pending_connections, "connections", limits.connections),
+    ] {
+        if part_value > whole_value {
+            let field = section.find(part).or_else(|| section.find(whole));
+            notes.problem(
+                field.as_ref().unwrap_or(&section),
+                format!("{part} is {part_value}, more than {whole} with {whole_value}"),
+            );
+        }
+    }
+    limits
+}

@@ -1,0 +1,540 @@
+//! Every key of the configuration, declared once: the checks, the "did you mean" hints and
+//! `docs/configuration.md` come from these rows.
+//!
+//! In a path `*` stands for any name and `[]` for every entry of a list. The keys of
+//! `gateway.limits` are the rows of [`Limits::ROWS`].
+
+use std::fmt;
+
+use crate::limits::Limits;
+
+/// What a value has to be.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum Type {
+    /// `true` or `false`.
+    Flag,
+    /// A text of at most so many characters.
+    Text(usize),
+    /// A text that no message may show.
+    Secret,
+    /// A whole number within these bounds.
+    Whole(u64, u64),
+    /// A number from 0.
+    Amount,
+    /// One of these texts.
+    Choice(&'static [&'static str]),
+    /// A list of texts.
+    Texts,
+    /// Anything; accepted for configurations of the field's original, without effect here.
+    Anything,
+}
+
+impl fmt::Display for Type {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Flag => f.write_str("true or false"),
+            Self::Text(_) => f.write_str("a text"),
+            Self::Secret => f.write_str("a secret text"),
+            Self::Whole(min, max) => write!(f, "a whole number from {min} to {max}"),
+            Self::Amount => f.write_str("a number from 0"),
+            Self::Choice(names) => write!(f, "one of `{}`", names.join("`, `")),
+            Self::Texts => f.write_str("a list of texts"),
+            Self::Anything => f.write_str("anything"),
+        }
+    }
+}
+
+/// One row.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Key {
+    pub(super) path: &'static str,
+    pub(super) value: Type,
+    /// For the documentation.
+    pub(super) default: &'static str,
+    pub(super) doc: &'static str,
+}
+
+const fn key(path: &'static str, value: Type, default: &'static str, doc: &'static str) -> Key {
+    Key { path, value, default, doc }
+}
+
+/// Longest text where nothing shorter is asked for, characters.
+const TEXT: usize = 4096;
+/// Log levels, quietest first (methods.md 9.5).
+const LEVELS: Type = Type::Choice(&["silent", "fatal", "error", "warn", "info", "debug", "trace"]);
+/// Wire formats of [`super::models::Api`].
+const API: &str = "wire format: `openai-completions`, `anthropic-messages` or `ollama-chat`; a provider with another one is left out with a warning";
+const MODEL: &str = "model reference: `provider/id`, an alias, or an id of the default provider";
+
+/// The keys that have a meaning in this version.
+pub(super) const KEYS: &[Key] = &[
+    key("meta", Type::Anything, "-", "written by the field's original; not looked at"),
+    key("gateway.mode", Type::Choice(&["local"]), "local", "this program is always the gateway itself"),
+    key("gateway.port", Type::Whole(1, 65535), "18789", "TCP port for HTTP and WebSocket"),
+    key(
+        "gateway.bind",
+        Type::Text(64),
+        "loopback",
+        "where to listen: `loopback`, `auto` (the same: it never opens up by itself), `lan` (every IPv4 address), `custom` (see customBindHost), or an IP address",
+    ),
+    key("gateway.customBindHost", Type::Text(64), "-", "IP address to listen on when bind is `custom`"),
+    key(
+        "gateway.auth.mode",
+        Type::Choice(&["token", "password"]),
+        "password if one is set, else token",
+        "what clients have to show",
+    ),
+    key(
+        "gateway.auth.token",
+        Type::Secret,
+        "BARNACLE_TOKEN, else the file `token` in the state directory (made at the first start)",
+        "shared token; at least 16 characters when others can reach the port",
+    ),
+    key(
+        "gateway.auth.password",
+        Type::Secret,
+        "BARNACLE_PASSWORD",
+        "shared password; at least 8 characters when others can reach the port",
+    ),
+    key(
+        "gateway.trustedProxies",
+        Type::Texts,
+        "none",
+        "IP addresses or networks (`10.0.0.0/8`) whose forwarding headers are believed",
+    ),
+    key("gateway.allowedOrigins", Type::Texts, "none", "further web origins that may connect, `https://host[:port]`"),
+    key(
+        "gateway.allowedHosts",
+        Type::Texts,
+        "none",
+        "further names that clients may put into the Host header, without port",
+    ),
+    key("gateway.controlUi", Type::Anything, "-", "accepted, without effect"),
+    key("agents.defaults.model", Type::Text(256), "-", MODEL),
+    key("agents.defaults.model.primary", Type::Text(256), "anthropic/claude-opus-4-5", MODEL),
+    key(
+        "agents.defaults.model.fallbacks",
+        Type::Texts,
+        "none",
+        "models to try in this order when the primary one fails",
+    ),
+    key(
+        "agents.defaults.models.*.alias",
+        Type::Text(64),
+        "-",
+        "another name of the model; `agents.defaults.models` as a whole is the list of allowed models, and all are allowed without it",
+    ),
+    key(
+        "agents.defaults.workspace",
+        Type::Text(TEXT),
+        "`workspace` in the state directory",
+        "directory with the agent's files; `~/` is the home directory",
+    ),
+    key(
+        "agents.defaults.bootstrapMaxChars",
+        Type::Whole(0, 1_000_000),
+        "20000",
+        "most characters of one workspace file in the prompt",
+    ),
+    key(
+        "agents.defaults.contextTokens",
+        Type::Whole(1000, 10_000_000),
+        "the model's window",
+        "tokens of conversation and answer together",
+    ),
+    key(
+        "agents.defaults.thinkingDefault",
+        Type::Choice(&["off", "minimal", "low", "medium", "high", "xhigh"]),
+        "low for models that can think, else off",
+        "how much a model thinks first",
+    ),
+    key("agents.defaults.verboseDefault", Type::Choice(&["off", "on", "full"]), "off", "whether tool calls are shown"),
+    key("agents.defaults.timeoutSeconds", Type::Whole(1, 86_400), "600", "longest run, seconds"),
+    key("agents.defaults.maxConcurrent", Type::Whole(1, 64), "4", "runs at the same time"),
+    key("agents.defaults.subagents.maxConcurrent", Type::Whole(1, 64), "8", "runs of helpers at the same time"),
+    key(
+        "agents.list[].id",
+        Type::Text(64),
+        "required",
+        "id of the agent: small letters, digits, `_` and `-`; without a list there is one agent `main`",
+    ),
+    key("agents.list[].default", Type::Flag, "false", "whether it answers when no agent is named; else the first does"),
+    key("agents.list[].name", Type::Text(128), "-", "name for people"),
+    key("agents.list[].workspace", Type::Text(TEXT), "agents.defaults.workspace", "its own workspace"),
+    key("agents.list[].model", Type::Text(256), "-", MODEL),
+    key("agents.list[].model.primary", Type::Text(256), "agents.defaults.model", MODEL),
+    key("agents.list[].model.fallbacks", Type::Texts, "none", "models to try when the primary one fails"),
+    key("agents.list[].identity.name", Type::Text(128), "-", "how the agent calls itself"),
+    key("agents.list[].identity.theme", Type::Text(512), "-", "its character in a few words"),
+    key("agents.list[].identity.emoji", Type::Text(16), "-", "its emoji"),
+    key("agents.list[].identity.avatar", Type::Text(TEXT), "-", "its picture: a URL or a file of the workspace"),
+    key(
+        "models.mode",
+        Type::Choice(&["merge", "replace"]),
+        "merge",
+        "whether the built-in providers and models exist beside the configured ones",
+    ),
+    key(
+        "models.providers.*.baseUrl",
+        Type::Text(TEXT),
+        "built in for known providers, else required",
+        "`http://` or `https://` address of the service",
+    ),
+    key(
+        "models.providers.*.apiKey",
+        Type::Secret,
+        "the provider's environment variable, e.g. ANTHROPIC_API_KEY",
+        "its key",
+    ),
+    key("models.providers.*.auth", Type::Choice(&["api-key"]), "api-key", "how the gateway identifies itself"),
+    key("models.providers.*.api", Type::Text(64), "built in for known providers, else `openai-completions`", API),
+    key("models.providers.*.headers.*", Type::Secret, "none", "further request headers"),
+    key("models.providers.*.models[].id", Type::Text(256), "required", "id of the model at the provider"),
+    key("models.providers.*.models[].name", Type::Text(256), "the id", "name for people"),
+    key("models.providers.*.models[].reasoning", Type::Flag, "false", "whether it can think before it answers"),
+    key("models.providers.*.models[].input", Type::Texts, "[\"text\"]", "what it takes: `text`, `image`"),
+    key(
+        "models.providers.*.models[].cost.input",
+        Type::Amount,
+        "0 when any price is given",
+        "US dollars per million prompt tokens",
+    ),
+    key(
+        "models.providers.*.models[].cost.output",
+        Type::Amount,
+        "0 when any price is given",
+        "US dollars per million answer tokens",
+    ),
+    key(
+        "models.providers.*.models[].cost.cacheRead",
+        Type::Amount,
+        "0 when any price is given",
+        "US dollars per million cached prompt tokens",
+    ),
+    key(
+        "models.providers.*.models[].cost.cacheWrite",
+        Type::Amount,
+        "0 when any price is given",
+        "US dollars per million tokens put into the cache",
+    ),
+    key(
+        "models.providers.*.models[].contextWindow",
+        Type::Whole(256, 100_000_000),
+        "200000",
+        "tokens of prompt and answer together",
+    ),
+    key(
+        "models.providers.*.models[].maxTokens",
+        Type::Whole(1, 100_000_000),
+        "8192",
+        "most tokens of an answer; at most the window",
+    ),
+    key(
+        "session.scope",
+        Type::Choice(&["per-sender", "global"]),
+        "per-sender",
+        "one session for each sender, or one for all",
+    ),
+    key("session.reset.mode", Type::Choice(&["daily", "idle", "never"]), "daily", "when a conversation begins anew"),
+    key("session.reset.atHour", Type::Whole(0, 23), "4", "hour of the host's day for `daily`"),
+    key(
+        "session.reset.idleMinutes",
+        Type::Whole(1, 525_600),
+        "60 for `idle`, else never",
+        "minutes without a message after which it begins anew",
+    ),
+    key("session.idleMinutes", Type::Whole(1, 525_600), "-", "older place of reset.idleMinutes; alone it means `idle`"),
+    key("session.resetTriggers", Type::Texts, "[\"/new\", \"/reset\"]", "messages that begin a new conversation"),
+    key("session.sendPolicy", Type::Anything, "-", "accepted, without effect"),
+    key("logging.level", LEVELS, "info", "least important lines in the log file"),
+    key("logging.consoleLevel", LEVELS, "info", "least important lines on the console (or in journald)"),
+    key("logging.file", Type::Text(TEXT), "`logs/gateway.log` in the state directory", "the log file"),
+    key(
+        "logging.maxBytes",
+        Type::Whole(16_384, 67_108_864),
+        "262144",
+        "size at which the log file is put aside, bytes",
+    ),
+    key("logging.files", Type::Whole(1, 50), "4", "log files kept, the current one included"),
+    key("logging.days", Type::Whole(1, 3650), "14", "age at which a log file is deleted, days"),
+    key("messages.queue", Type::Anything, "-", "accepted, without effect"),
+    key("ui.assistant.name", Type::Text(50), "-", "name of the assistant in the web page"),
+    key("ui.assistant.avatar", Type::Text(200), "-", "its picture"),
+    key("env.vars.*", Type::Secret, "-", "environment variables for `${NAME}` and for provider keys, used when unset"),
+    key("env.*", Type::Secret, "-", "the same, older place"),
+];
+
+/// Keys of the field's original that this version doesn't use (methods.md 8.5 and section 9): a
+/// configuration that has them loads, with a warning for each.
+pub(super) const UNUSED: &[&str] = &[
+    "wizard",
+    "diagnostics",
+    "update",
+    "browser",
+    "auth",
+    "nodeHost",
+    "tools",
+    "bindings",
+    "broadcast",
+    "audio",
+    "media",
+    "commands",
+    "approvals",
+    "cron",
+    "hooks",
+    "web",
+    "channels",
+    "discovery",
+    "canvasHost",
+    "talk",
+    "skills",
+    "plugins",
+    "gateway.auth.allowTailscale",
+    "gateway.tailscale",
+    "gateway.reload",
+    "gateway.tls",
+    "gateway.http",
+    "gateway.nodes",
+    "gateway.remote",
+    "agents.defaults.models.*.params",
+    "agents.defaults.skipBootstrap",
+    "agents.defaults.userTimezone",
+    "agents.defaults.timeFormat",
+    "agents.defaults.mediaMaxMb",
+    "agents.defaults.heartbeat",
+    "agents.defaults.compaction",
+    "agents.defaults.sandbox",
+    "agents.defaults.contextPruning",
+    "agents.defaults.memorySearch",
+    "agents.defaults.imageModel",
+    "agents.defaults.humanDelay",
+    "agents.defaults.typingMode",
+    "agents.defaults.typingIntervalSeconds",
+    "agents.defaults.elevatedDefault",
+    "agents.defaults.cliBackends",
+    "agents.defaults.blockStreamingDefault",
+    "agents.defaults.blockStreamingBreak",
+    "agents.defaults.blockStreamingChunk",
+    "agents.defaults.blockStreamingCoalesce",
+    "agents.defaults.envelopeTimezone",
+    "agents.defaults.envelopeTimestamp",
+    "agents.defaults.envelopeElapsed",
+    "agents.defaults.subagents.model",
+    "agents.defaults.subagents.archiveAfterMinutes",
+    "agents.list[].agentDir",
+    "agents.list[].heartbeat",
+    "agents.list[].groupChat",
+    "agents.list[].tools",
+    "agents.list[].sandbox",
+    "agents.list[].subagents",
+    "agents.list[].memorySearch",
+    "agents.list[].humanDelay",
+    "models.bedrockDiscovery",
+    "models.providers.*.authHeader",
+    "models.providers.*.models[].api",
+    "models.providers.*.models[].headers",
+    "models.providers.*.models[].compat",
+    "session.dmScope",
+    "session.resetByType",
+    "session.resetByChannel",
+    "session.store",
+    "session.identityLinks",
+    "session.typingMode",
+    "session.typingIntervalSeconds",
+    "session.agentToAgent",
+    "session.mainKey",
+    "session.heartbeatIdleMinutes",
+    "logging.consoleStyle",
+    "logging.redactSensitive",
+    "logging.redactPatterns",
+    "messages.messagePrefix",
+    "messages.responsePrefix",
+    "messages.ackReaction",
+    "messages.ackReactionScope",
+    "messages.removeAckAfterReply",
+    "messages.inbound",
+    "messages.groupChat",
+    "messages.tts",
+    "ui.seamColor",
+    "env.shellEnv",
+];
+
+/// The table of keys as `docs/configuration.md` has it.
+#[must_use]
+pub fn manual_table() -> String {
+    let mut out = "| key | value | default | meaning |\n|---|---|---|---|\n".to_owned();
+    for Key { path, value, default, doc } in KEYS {
+        out.push_str(&format!("| `{path}` | {value} | {default} | {doc} |\n"));
+    }
+    out
+}
+
+/// The pattern of the limits' keys.
+const LIMITS: &str = "gateway.limits";
+
+/// What stands at a pattern.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Place {
+    /// The type of a plain value, if one may stand here.
+    pub(super) value: Option<Type>,
+    /// Whether an object may stand here.
+    pub(super) object: bool,
+    /// Whether a list of objects may stand here.
+    pub(super) list: bool,
+}
+
+/// What the table says about a pattern; `None` when no key begins with it.
+pub(super) fn place(pattern: &str) -> Option<Place> {
+    if pattern == LIMITS {
+        return Some(Place { value: None, object: true, list: false });
+    }
+    if let Some(name) = pattern.strip_prefix(LIMITS).and_then(|rest| rest.strip_prefix('.')) {
+        let row = Limits::ROWS.iter().find(|row| row.key == name)?;
+        return Some(Place { value: Some(Type::Whole(row.min, row.max)), object: false, list: false });
+    }
+    let mut place = Place { value: None, object: pattern.is_empty(), list: false };
+    let mut found = pattern.is_empty();
+    for row in KEYS {
+        let Some(rest) = row.path.strip_prefix(pattern) else { continue };
+        match rest.chars().next() {
+            None => place.value = Some(row.value),
+            Some('.') => place.object = true,
+            Some('[') => place.list = true,
+            Some(_) => continue,
+        }
+        found = true;
+    }
+    found.then_some(place)
+}
+
+/// The pattern of a key below a pattern: the key itself, or `*` where any name may stand.
+pub(super) fn below(pattern: &str, name: &str) -> Step {
+    let exact = super::tree::join(pattern, name);
+    if !name.contains(['*', '[', '.']) && !name.is_empty() {
+        if place(&exact).is_some() {
+            return Step::Known(exact);
+        }
+        if UNUSED.contains(&exact.as_str()) {
+            return Step::Unused;
+        }
+    }
+    let any = super::tree::join(pattern, "*");
+    if place(&any).is_some() { Step::Known(any) } else { Step::Unknown }
+}
+
+/// What a key is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Step {
+    /// In the table, at this pattern.
+    Known(String),
+    /// A key of the field's original without use here.
+    Unused,
+    /// Neither.
+    Unknown,
+}
+
+/// The known key that `name` below `pattern` was probably meant to be.
+pub(super) fn nearest(pattern: &str, name: &str) -> Option<String> {
+    let siblings = names_below(pattern);
+    let close = siblings
+        .iter()
+        .map(|known| (distance(&known.to_lowercase(), &name.to_lowercase()), *known))
+        .min()
+        .filter(|(distance, known)| *distance <= slips(known));
+    if let Some((_, known)) = close {
+        return Some(known.to_owned());
+    }
+    let mut elsewhere = KEYS.iter().map(|row| row.path).filter(|path| path.rsplit('.').next() == Some(name));
+    match (elsewhere.next(), elsewhere.next()) {
+        (Some(path), None) if !path.contains(['*', '[']) => Some(path.to_owned()),
+        _ => None,
+    }
+}
+
+fn names_below(pattern: &str) -> Vec<&'static str> {
+    if pattern == LIMITS {
+        return Limits::ROWS.iter().map(|row| row.key).collect();
+    }
+    let mut names: Vec<&'static str> = KEYS
+        .iter()
+        .map(|row| row.path)
+        .chain(UNUSED.iter().copied())
+        .filter_map(|path| {
+            let rest = if pattern.is_empty() { path } else { path.strip_prefix(pattern)?.strip_prefix('.')? };
+            rest.split(['.', '[']).next().filter(|name| *name != "*")
+        })
+        .collect();
+    if pattern == "gateway" {
+        names.push("limits");
+    }
+    names.sort_unstable();
+    names.dedup();
+    names
+}
+
+/// How many slips a key forgives; two swapped letters count as two.
+fn slips(known: &str) -> usize {
+    if known.len() < 4 { 1 } else { (known.len() / 3).max(2) }
+}
+
+/// How many letters have to be added, removed or changed. Long names are far from everything.
+fn distance(a: &str, b: &str) -> usize {
+    if a.len() > 64 || b.len() > 64 {
+        return usize::MAX;
+    }
+    let mut row: Vec<usize> = (0..=b.chars().count()).collect();
+    for (i, from) in a.chars().enumerate() {
+        let mut diagonal = i;
+        let mut left = i + 1;
+        if let Some(first) = row.first_mut() {
+            *first = left;
+        }
+        for (cell, to) in row.iter_mut().skip(1).zip(b.chars()) {
+            let best = (diagonal + usize::from(from != to)).min(left + 1).min(*cell + 1);
+            diagonal = std::mem::replace(cell, best);
+            left = best;
+        }
+    }
+    row.last().copied().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_are_unique_and_every_row_is_documented() {
+        let mut paths: Vec<_> = KEYS.iter().map(|row| row.path).chain(UNUSED.iter().copied()).collect();
+        paths.sort_unstable();
+        let all = paths.len();
+        paths.dedup();
+        assert_eq!(paths.len(), all);
+        assert!(KEYS.iter().all(|row| !row.doc.is_empty() && !row.default.is_empty()));
+    }
+
+    #[test]
+    fn the_manual_has_every_key() {
+        let manual = include_str!("../../docs/configuration.md");
+        assert!(manual.contains(&manual_table()), "put this into docs/configuration.md:\n{}", manual_table());
+        for path in UNUSED {
+            assert!(manual.contains(&format!("`{path}`")), "docs/configuration.md lacks `{path}`");
+        }
+    }
+
+    #[test]
+    fn a_slip_is_traced_to_the_key_that_was_meant() {
+        for (pattern, name, expected) in [
+            ("gateway", "prot", Some("port")),
+            ("gateway", "Port", Some("port")),
+            ("gateway", "limit", Some("limits")),
+            ("gateway.limits", "maxPayloads", Some("maxPayload")),
+            ("", "port", Some("gateway.port")),
+            ("", "agent", Some("agents")),
+            ("models.providers.*", "apikey", Some("apiKey")),
+            ("agents.list[]", "workspce", Some("workspace")),
+            ("", "zzzzzz", None),
+        ] {
+            assert_eq!(nearest(pattern, name).as_deref(), expected, "{pattern} {name}");
+        }
+    }
+}
