@@ -74,7 +74,7 @@ limits! {
     /// Largest incoming message after the handshake, bytes; announced as policy.maxPayload.
     max_payload / "maxPayload" = 1048576 in 16384..=26214400, full: "close 1009";
     /// Unsent bytes of one connection; announced as policy.maxBufferedBytes.
-    max_buffered_bytes / "maxBufferedBytes" = 10485760 in 65536..=67108864, full: "droppable events are skipped, then close 1008 `slow consumer`";
+    max_buffered_bytes / "maxBufferedBytes" = 10485760 in 262144..=67108864, full: "droppable events are skipped, then close 1008 `slow consumer`";
     /// Unsent bytes of all connections together.
     total_buffered_bytes / "totalBufferedBytes" = 33554432 in 1048576..=1073741824, full: "the connection that holds most is closed with 1008 `slow consumer`";
     /// Bytes of incoming messages and waiting calls of all connections together.

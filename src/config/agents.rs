@@ -28,6 +28,8 @@ pub struct Agents {
 pub struct Defaults {
     /// Models of agents that name none.
     pub model: ModelChoice,
+    /// Whether the file names a model, or the built-in choice stands.
+    pub model_is_chosen: bool,
     /// The allowed models (reference as written, alias); `None` when all are allowed.
     pub allowed: Option<Vec<(String, Option<String>)>>,
     /// Workspace directory; `None` for the one in the state directory.
@@ -149,6 +151,7 @@ pub(super) fn read(root: &Field<'_>, env: &BTreeMap<String, String>, notes: &mut
     let whole = |path: &str, default: u64| at(path).and_then(|field| field.whole()).unwrap_or(default);
     let primary = PRIMARY.to_owned();
     let defaults = Defaults {
+        model_is_chosen: at("model").is_some(),
         model: at("model")
             .and_then(|field| read_model(&field, &primary, notes))
             .unwrap_or(ModelChoice { primary, fallbacks: Vec::new() }),

@@ -7,6 +7,7 @@
 pub mod agents;
 mod catalogue;
 mod check;
+mod current;
 pub mod file;
 pub mod first_start;
 pub mod gateway;
@@ -28,6 +29,7 @@ use std::rc::Rc;
 
 use ring::digest::{SHA256, digest};
 
+pub use current::Current;
 pub use keys::manual_table;
 pub use problem::{Problem, Warning};
 pub use resolve::ResolveError;

@@ -1,6 +1,359 @@
 //! The gateway: everything that methods may touch, assembled once and shared as `Rc<Gateway>`.
+//!
+//! It knows no socket and no dialect. A connection comes in through [`Gateway::admit`] and goes out
+//! through [`Gateway::dismiss`]; what happens in between are calls (`rpc`).
 
 pub mod auth;
+pub mod dedupe;
 pub mod handshake;
 pub mod health;
 pub mod presence;
+
+use std::cell::Cell;
+use std::rc::Rc;
+use std::time::Duration;
+
+use serde_json::json;
+
+use crate::config::first_start::Places;
+use crate::config::Current;
+use crate::error::Error;
+use crate::events::budget::Budget;
+use crate::events::outbox::Outbox;
+use crate::events::{EVENTS, HEALTH, Hub, PRESENCE, Peer, SHUTDOWN, TICK};
+use crate::journal::Journal;
+use crate::limits::{Limits, SHUTDOWN_GRACE_MS};
+use crate::runs::Runs;
+use crate::stores::{KeyRules, SessionKey, Stores};
+use crate::sys::Sys;
+use crate::wire::handshake::{Connect, Grant, Hello, Policy, SessionDefaults};
+use crate::wire::{DIALECTS, Dialect};
+use auth::Auth;
+use dedupe::Dedupe;
+use handshake::Origin;
+use health::Health;
+use presence::{Entry, Presence};
+
+/// How long changes of the presence list are gathered before everyone hears of them.
+const PRESENCE_PAUSE: Duration = Duration::from_millis(250);
+/// How long reasons for a health refresh are gathered; a storm of connects makes one.
+const HEALTH_PAUSE: Duration = Duration::from_secs(1);
+/// Health is refreshed this often without a reason.
+const HEALTH_INTERVAL: Duration = Duration::from_secs(60);
+/// The short key of an agent's main session.
+const MAIN_KEY: &str = "main";
+
+/// The gateway.
+#[derive(Debug)]
+pub struct Gateway {
+    /// The outside world.
+    pub sys: Sys,
+    /// The bounds, as they were at start.
+    pub limits: Limits,
+    /// Where files are.
+    pub places: Places,
+    /// The machine's name.
+    pub host: String,
+    /// The configuration in force.
+    pub config: Current,
+    /// Who is connected, and how events reach them.
+    pub hub: Hub,
+    /// The guard at the door.
+    pub auth: Auth,
+    /// Who is or was here.
+    pub presence: Presence,
+    /// The health snapshot.
+    pub health: Health,
+    /// Unsent bytes of all connections.
+    pub outgoing: Rc<Budget>,
+    /// Incoming bytes of all connections, waiting calls included.
+    pub incoming: Rc<Budget>,
+    /// Waiting calls of all connections.
+    pub calls: Rc<Budget>,
+    /// What is remembered on disk.
+    pub stores: Stores,
+    /// Agent runs.
+    pub runs: Runs,
+    /// Answers that can be given again.
+    pub answers: Dedupe,
+    /// The log.
+    pub journal: Rc<Journal>,
+    /// By dialect: the method and event names that hello-ok lists.
+    offered: Vec<(Vec<&'static str>, Vec<&'static str>)>,
+    next_connection: Cell<u64>,
+    presence_due: Cell<bool>,
+}
+
+/// What a gateway is assembled from.
+#[derive(Debug)]
+pub struct Parts {
+    /// The outside world.
+    pub sys: Sys,
+    /// Where files are.
+    pub places: Places,
+    /// The machine's name.
+    pub host: String,
+    /// The configuration in force.
+    pub config: Current,
+    /// Who is connected.
+    pub hub: Hub,
+    /// The guard at the door.
+    pub auth: Auth,
+    /// What is remembered on disk.
+    pub stores: Stores,
+    /// Agent runs.
+    pub runs: Runs,
+    /// The log.
+    pub journal: Rc<Journal>,
+    /// By dialect: the method names that hello-ok lists.
+    pub methods: Vec<Vec<&'static str>>,
+}
+
+impl Gateway {
+    /// Assembles a gateway and takes its first health snapshot. Nothing runs before
+    /// [`Gateway::keep_time`].
+    #[must_use]
+    pub fn new(parts: Parts) -> Rc<Self> {
+        let limits = parts.config.get().gateway.limits.clone();
+        let bytes = |value: u64| usize::try_from(value).unwrap_or(usize::MAX);
+        let events = DIALECTS.iter().map(|dialect| EVENTS.iter().map(|kind| dialect.event_name(kind)).collect());
+        let own = own_entry(&parts.host, parts.sys.clock.now_ms());
+        let gateway = Rc::new(Self {
+            presence: Presence::new(own),
+            health: Health::default(),
+            outgoing: Budget::new(bytes(limits.total_buffered_bytes)),
+            incoming: Budget::new(bytes(limits.total_incoming_bytes)),
+            calls: Budget::new(bytes(limits.calls_in_flight)),
+            answers: Dedupe::new(bytes(limits.idempotency_keys)),
+            offered: parts.methods.into_iter().zip(events).collect(),
+            next_connection: Cell::new(1),
+            presence_due: Cell::new(false),
+            sys: parts.sys,
+            limits,
+            places: parts.places,
+            host: parts.host,
+            config: parts.config,
+            hub: parts.hub,
+            auth: parts.auth,
+            stores: parts.stores,
+            runs: parts.runs,
+            journal: parts.journal,
+        });
+        gateway.take_health();
+        gateway
+    }
+
+    /// Milliseconds since the process started.
+    #[must_use]
+    pub fn uptime_ms(&self) -> u64 {
+        u64::try_from(self.sys.clock.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// What the configuration says about short session keys.
+    #[must_use]
+    pub fn key_rules(&self) -> KeyRules {
+        let config = self.config.get();
+        KeyRules {
+            default_agent: config.agents.default_agent().id.clone(),
+            global: config.session.scope == crate::config::session::Scope::Global,
+        }
+    }
+
+    /// A client's session key in canonical form.
+    ///
+    /// # Errors
+    /// `INVALID_REQUEST` for an empty or endless one.
+    pub fn session_key(&self, text: &str) -> Result<SessionKey, Error> {
+        SessionKey::canonical(text, &self.key_rules()).map_err(|error| Error::invalid(error.to_string()))
+    }
+
+    /// Lets a connection in: from now on it gets events. The order is that of connection.md 2.6.
+    #[must_use]
+    pub fn admit(
+        self: &Rc<Self>,
+        dialect: &'static dyn Dialect,
+        connect: Connect,
+        grant: Grant,
+        origin: &Origin,
+        outbox: Rc<Outbox>,
+    ) -> Rc<Peer> {
+        let id = self.next_connection.get();
+        self.next_connection.set(id + 1);
+        let conn_id = self.sys.chance.uuid();
+        let address = (!origin.untrusted_proxy).then(|| origin.address.clone());
+        let client = connect.client;
+        let presence_key =
+            (client.mode != "cli").then(|| client.instance_id.clone().unwrap_or_else(|| conn_id.clone()));
+        if let Some(key) = &presence_key {
+            let ip = address.clone().filter(|_| !origin.is_local);
+            self.presence.connected(key, client_entry(&client, &grant, ip, self.sys.clock.now_ms()));
+            self.hub.bump_presence();
+        }
+        let peer = Rc::new(Peer::new(id, conn_id, dialect, grant, client, address, presence_key, outbox));
+        self.hub.send(&peer, self.hello(&peer, &connect.id));
+        self.hub.join(Rc::clone(&peer));
+        self.refresh_health();
+        log::info!(
+            "connection {}: {} {} ({}, {})",
+            peer.conn_id,
+            peer.client.id,
+            peer.client.version,
+            peer.grant.role,
+            peer.dialect.name()
+        );
+        peer
+    }
+
+    fn hello(&self, peer: &Peer, connect_id: &serde_json::Value) -> Vec<u8> {
+        let presence = serde_json::value::to_raw_value(&self.presence.list(self.sys.clock.now_ms())).unwrap_or_default();
+        let health = self.health.read(self.uptime_ms());
+        let (methods, events) = self.offered.get(peer.dialect.index()).map_or((&[][..], &[][..]), |(m, e)| (m, e));
+        peer.dialect.hello(connect_id, &Hello {
+            conn_id: &peer.conn_id,
+            host: &self.host,
+            methods,
+            events,
+            presence: &presence,
+            health: &health,
+            state_version: self.hub.version(),
+            uptime_ms: self.uptime_ms(),
+            config_path: &self.places.config_file.display().to_string(),
+            state_dir: &self.places.state_dir.display().to_string(),
+            session_defaults: self.session_defaults(),
+            grant: &peer.grant,
+            policy: Policy {
+                max_payload: self.limits.max_payload,
+                max_buffered_bytes: self.limits.max_buffered_bytes,
+                tick_interval_ms: self.limits.tick_interval_ms,
+            },
+        })
+    }
+
+    /// Defaults for session keys.
+    #[must_use]
+    pub fn session_defaults(&self) -> SessionDefaults {
+        let rules = self.key_rules();
+        let main = SessionKey::canonical(MAIN_KEY, &rules).map_or_else(|_| String::new(), |key| key.to_string());
+        SessionDefaults {
+            default_agent_id: rules.default_agent,
+            main_key: MAIN_KEY.to_owned(),
+            main_session_key: main,
+            scope: self.config.get().session.scope.name().to_owned(),
+        }
+    }
+
+    /// A connection is gone. Its waiting calls are cancelled; runs that it started go on.
+    pub fn dismiss(self: &Rc<Self>, peer: &Peer) {
+        self.hub.leave(peer.id);
+        peer.cancel_calls();
+        if let Some(key) = &peer.presence_key {
+            self.presence.disconnected(key, self.sys.clock.now_ms());
+            self.presence_changed();
+        }
+        log::info!("connection {}: gone", peer.conn_id);
+    }
+
+    /// The presence list has changed: everyone hears of it, a moment later and once for many changes.
+    pub fn presence_changed(self: &Rc<Self>) {
+        self.hub.bump_presence();
+        if self.presence_due.replace(true) {
+            return;
+        }
+        let gateway = Rc::clone(self);
+        self.sys.tasks.detach(async move {
+            gateway.sys.clock.sleep(PRESENCE_PAUSE).await;
+            gateway.presence_due.set(false);
+            let list = gateway.presence.list(gateway.sys.clock.now_ms());
+            gateway.hub.emit_json(&PRESENCE, &json!({"presence": list}));
+        });
+    }
+
+    /// Health may have changed: a new snapshot goes to everyone, a moment later and once for many.
+    pub fn refresh_health(self: &Rc<Self>) {
+        if !self.health.schedule() {
+            return;
+        }
+        let gateway = Rc::clone(self);
+        self.sys.tasks.detach(async move {
+            gateway.sys.clock.sleep(HEALTH_PAUSE).await;
+            gateway.take_health();
+            gateway.hub.bump_health();
+            let snapshot = gateway.health.read(gateway.uptime_ms());
+            gateway.hub.emit(&HEALTH, crate::wire::event::Payload::Json(snapshot));
+        });
+    }
+
+    /// Ticks and health refreshes, until dropped.
+    pub async fn keep_time(self: Rc<Self>) {
+        let clock = &self.sys.clock;
+        let tick = Duration::from_millis(self.limits.tick_interval_ms);
+        let (mut next_tick, mut next_health) = (clock.elapsed() + tick, clock.elapsed() + HEALTH_INTERVAL);
+        loop {
+            clock.sleep_until(next_tick.min(next_health)).await;
+            let now = clock.elapsed();
+            if now >= next_tick {
+                next_tick = now + tick;
+                self.hub.emit_json(&TICK, &json!({"ts": clock.now_ms()}));
+            }
+            if now >= next_health {
+                next_health = now + HEALTH_INTERVAL;
+                self.refresh_health();
+            }
+        }
+    }
+
+    /// Stops in order: tells everyone, lets running turns end or stops them, closes every
+    /// connection, and writes what is unwritten. `restart_ms` is when to come back.
+    pub async fn shut_down(self: &Rc<Self>, reason: &str, restart_ms: Option<u64>) {
+        self.hub.emit_json(&SHUTDOWN, &json!({"reason": reason, "restartExpectedMs": restart_ms}));
+        self.runs.close(Duration::from_millis(SHUTDOWN_GRACE_MS)).await;
+        for peer in self.hub.peers() {
+            peer.outbox.close(1012, "service restart");
+        }
+        self.flush().await;
+    }
+
+    /// Writes what is unwritten. Troubles are logged: at the end there is nobody else to tell.
+    pub async fn flush(&self) {
+        let index = self.stores.sessions.close().await;
+        let usage = self.stores.usage.flush().await;
+        let rest = self.stores.saver.flush_all().await;
+        for error in [index.err(), usage.err(), rest.err()].into_iter().flatten() {
+            log::error!("not everything could be written: {error}");
+        }
+    }
+}
+
+fn own_entry(host: &str, now_ms: u64) -> Entry {
+    let version = crate::VERSION;
+    Entry {
+        host: Some(host.to_owned()),
+        version: Some(version.to_owned()),
+        platform: Some(std::env::consts::OS.to_owned()),
+        device_family: Some("Linux".to_owned()),
+        model_identifier: Some(std::env::consts::ARCH.to_owned()),
+        mode: Some("gateway".to_owned()),
+        reason: Some("self".to_owned()),
+        text: Some(format!("Gateway: {host} · app {version} · mode gateway · reason self")),
+        ..Entry::at(now_ms)
+    }
+}
+
+fn client_entry(client: &crate::wire::handshake::Client, grant: &Grant, ip: Option<String>, now_ms: u64) -> Entry {
+    let host = client.display_name.clone().unwrap_or_else(|| client.id.clone());
+    Entry {
+        text: Some(format!("Node: {host} · mode {}", client.mode)),
+        host: Some(host),
+        ip,
+        version: Some(client.version.clone()),
+        platform: Some(client.platform.clone()),
+        device_family: client.device_family.clone(),
+        model_identifier: client.model_identifier.clone(),
+        mode: Some(client.mode.clone()),
+        reason: Some("connect".to_owned()),
+        roles: Some(vec![grant.role.name().to_owned()]),
+        scopes: Some(grant.scopes.clone()).filter(|scopes| !scopes.is_empty()),
+        instance_id: client.instance_id.clone(),
+        ..Entry::at(now_ms)
+    }
+}

@@ -6,13 +6,14 @@ use std::net::IpAddr;
 use hyper::HeaderMap;
 use hyper::header::{HOST, HeaderName, ORIGIN};
 
+use crate::config::network::Network;
 use crate::gateway::handshake::Origin;
 
 /// What the configuration says about addresses and names.
 #[derive(Debug, Clone, Default)]
 pub struct Rules {
-    /// Proxies whose forwarding headers are believed: network and prefix length.
-    pub trusted_proxies: Vec<(IpAddr, u8)>,
+    /// Proxies whose forwarding headers are believed.
+    pub trusted_proxies: Vec<Network>,
     /// Further web origins that may open a socket, such as `https://panel.example`.
     pub allowed_origins: Vec<String>,
     /// Further host names under which the gateway is reached.
@@ -95,7 +96,7 @@ impl Rules {
         let remote = remote.to_canonical();
         let forwarded = |name: &HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
         let forwarding = headers.contains_key(&FORWARDED_FOR) || headers.contains_key(&REAL_IP);
-        let trusted = self.trusted_proxies.iter().any(|(network, prefix)| contains(*network, *prefix, remote));
+        let trusted = self.trusted_proxies.iter().any(|network| network.contains(remote));
         let named = || {
             let first = forwarded(&FORWARDED_FOR).and_then(|list| list.split(',').next()).and_then(address);
             first.or_else(|| forwarded(&REAL_IP).and_then(address))
@@ -128,19 +129,6 @@ fn address(text: &str) -> Option<IpAddr> {
         .map(|address: IpAddr| address.to_canonical())
 }
 
-/// Whether `address` lies in `network/prefix`.
-fn contains(network: IpAddr, prefix: u8, address: IpAddr) -> bool {
-    let (network, address, width) = match (network, address) {
-        (IpAddr::V4(network), IpAddr::V4(address)) => {
-            (u128::from(network.to_bits()), u128::from(address.to_bits()), 32)
-        }
-        (IpAddr::V6(network), IpAddr::V6(address)) => (network.to_bits(), address.to_bits(), 128),
-        _ => return false,
-    };
-    let free = u32::from(width - prefix.min(width));
-    network.checked_shr(free).unwrap_or(0) == address.checked_shr(free).unwrap_or(0)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -151,7 +139,7 @@ mod tests {
 
     fn rules() -> Rules {
         Rules {
-            trusted_proxies: vec![("10.0.0.0".parse().unwrap(), 8)],
+            trusted_proxies: vec![Network::parse("10.0.0.0/8").unwrap()],
             allowed_origins: vec!["https://panel.example".into()],
             allowed_hosts: vec!["hub.example".into()],
             host_name: "pi".into(),

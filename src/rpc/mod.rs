@@ -5,7 +5,6 @@
 //! the command line and `docs/methods.md` all come from the rows.
 
 pub mod access;
-pub mod dedupe;
 pub mod describe;
 pub mod dispatch;
 
