@@ -15,7 +15,7 @@ pub struct Request {
     /// Absolute `http://` or `https://` URL.
     pub url: String,
     /// Names in lower case; values without CR or LF.
-    pub headers: Vec<(&'static str, String)>,
+    pub headers: Vec<(String, String)>,
     /// Body bytes; empty for `GET`.
     pub body: Vec<u8>,
     /// Limits of the exchange.
@@ -36,7 +36,8 @@ pub enum Method {
 pub struct Limits {
     /// Name look-up, connect and TLS together.
     pub connect: Duration,
-    /// From the sent request to the response head.
+    /// From the sent request to the response head. A large body may take longer to send: it gets
+    /// further time at the slowest upload that the client accepts.
     pub first_byte: Duration,
     /// Between two pieces of the body.
     pub idle: Duration,
@@ -75,6 +76,8 @@ pub trait Body: fmt::Debug {
 pub enum HttpError {
     /// The URL can't be used.
     BadUrl(String),
+    /// The header of that name has a value that HTTP can't carry, such as a line break.
+    BadHeader(String),
     /// The host name has no address.
     NoSuchHost(String),
     /// Nobody listens there, or no network.
@@ -95,6 +98,7 @@ impl fmt::Display for HttpError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::BadUrl(why) => write!(f, "bad URL: {why}"),
+            Self::BadHeader(name) => write!(f, "header {name} holds a character that HTTP cannot carry"),
             Self::NoSuchHost(host) => write!(f, "no address for host {host}"),
             Self::Connect(why) => write!(f, "cannot connect to {why}"),
             Self::Tls(why) => write!(f, "TLS refused: {why}"),
@@ -107,6 +111,15 @@ impl fmt::Display for HttpError {
 }
 
 impl std::error::Error for HttpError {}
+
+impl HttpError {
+    /// What [`Timeout`](Self::Timeout) says when [`Limits::connect`] passed.
+    pub const CONNECTING: &'static str = "no connection";
+    /// What [`Timeout`](Self::Timeout) says when [`Limits::first_byte`] passed.
+    pub const FIRST_BYTE: &'static str = "no answer";
+    /// What [`Timeout`](Self::Timeout) says when [`Limits::idle`] passed.
+    pub const IDLE: &'static str = "the answer stalled";
+}
 
 /// A client for outbound requests.
 pub trait Outbound: fmt::Debug {

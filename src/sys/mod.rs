@@ -5,12 +5,15 @@
 //! decides the rest. No other module reads a clock, opens a file or draws a random number.
 
 pub mod chance;
+pub mod client;
 pub mod clock;
 pub mod disk;
 pub mod files;
 pub mod http;
+pub mod hyper_io;
 pub mod sim;
 pub mod tasks;
+pub mod url;
 
 use std::rc::Rc;
 

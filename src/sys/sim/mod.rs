@@ -4,7 +4,9 @@
 //! to the next deadline. The same seed gives the same run.
 
 pub mod clock;
+pub mod http;
 pub mod world;
 
 pub use clock::SimClock;
+pub use http::ScriptedHttp;
 pub use world::World;
