@@ -7,6 +7,7 @@
 pub mod config;
 pub mod error;
 pub mod limits;
+pub mod runs;
 pub mod secret;
 pub mod sys;
 pub mod wire;
