@@ -161,6 +161,12 @@ pub const ATTACHMENT_BYTES: usize = 5_000_000;
 pub const STREAM_LINE_BYTES: usize = 1024 * 1024;
 /// Head of a provider's response, bytes.
 pub const RESPONSE_HEAD_BYTES: usize = 32 * 1024;
+/// Error response of a provider that is read for its message, bytes.
+pub const PROVIDER_ERROR_BYTES: usize = 16 * 1024;
+/// An outbound URL, bytes.
+pub const URL_BYTES: usize = 4096;
+/// Models that are taken over from a model server found on this machine.
+pub const LOCAL_MODELS: usize = 64;
 /// Tool calls in one answer of a model.
 pub const TOOL_CALLS: usize = 32;
 /// Rounds of model call and tool calls in one run.
@@ -193,6 +199,9 @@ pub const FIXED: &[(&str, u64, &str)] = &[
     ("decoded attachment, bytes", ATTACHMENT_BYTES as u64, "INVALID_REQUEST"),
     ("line of a provider's stream, bytes", STREAM_LINE_BYTES as u64, "the run ends with an error"),
     ("head of a provider's response, bytes", RESPONSE_HEAD_BYTES as u64, "the run ends with an error"),
+    ("error response of a provider, bytes", PROVIDER_ERROR_BYTES as u64, "the rest is not read"),
+    ("outbound URL, bytes", URL_BYTES as u64, "refused"),
+    ("models of a model server found on this machine", LOCAL_MODELS as u64, "the rest is left out"),
     ("tool calls in one answer", TOOL_CALLS as u64, "the rest is refused"),
     ("rounds of model and tools in one run", TOOL_ROUNDS as u64, "the run ends with an error"),
     ("threads that wait for disk or resolver", POOL_THREADS as u64, "the next one waits"),

@@ -2,8 +2,7 @@
 
 use std::net::IpAddr;
 
-/// Longest URL, bytes. A longer one is refused.
-const URL_BYTES: usize = 4096;
+use crate::limits::URL_BYTES;
 
 /// The parts that a client needs.
 #[derive(Debug, Clone, PartialEq, Eq)]
