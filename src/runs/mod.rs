@@ -71,6 +71,8 @@ struct State {
     lanes: RefCell<Lanes<String>>,
     /// Runs that wait or go, by run id.
     active: RefCell<BTreeMap<String, Rc<Run>>>,
+    /// Messages whose runs are not queued yet, by run id: session and timestamp.
+    expected: RefCell<BTreeMap<String, (SessionKey, u64)>>,
     /// Ends of runs, and of runs that somebody waits for before they exist.
     outcomes: RefCell<BTreeMap<String, Rc<Latch<Rc<Outcome>>>>>,
     /// Ended runs in the order of their ends, with the monotonic time.
@@ -92,6 +94,7 @@ impl Runs {
             cx,
             lanes: RefCell::new(Lanes::new(bounds)),
             active: RefCell::default(),
+            expected: RefCell::default(),
             outcomes: RefCell::default(),
             ended: RefCell::default(),
             closed: Cell::new(false),
@@ -116,17 +119,32 @@ impl Runs {
         room.map_err(|lanes::Full| Error::unavailable("too many messages are waiting for an answer").retry_after(5000))
     }
 
-    /// Takes a run; it goes when its turn comes.
-    pub fn start(&self, ask: Ask) -> Rc<Run> {
+    /// A message is in a transcript whose run will be queued once it is durable.
+    pub fn expect(&self, run_id: &str, key: &SessionKey, message_ts: u64) {
+        self.0.expected.borrow_mut().insert(run_id.to_owned(), (key.clone(), message_ts));
+    }
+
+    /// It is durable, or will never be.
+    pub fn arrived(&self, run_id: &str) {
+        self.0.expected.borrow_mut().remove(run_id);
+    }
+
+    /// Whether a run with that id waits, goes, or is about to.
+    #[must_use]
+    pub fn is_in_flight(&self, run_id: &str) -> bool {
+        self.0.active.borrow().contains_key(run_id) || self.0.expected.borrow().contains_key(run_id)
+    }
+
+    /// Takes a run; [`pump`](Self::pump) starts it when its turn has come.
+    pub fn queue(&self, ask: Ask) -> Rc<Run> {
         let run = Run::new(ask);
         self.0.active.borrow_mut().insert(run.ask.run_id.clone(), Rc::clone(&run));
         self.0.lanes.borrow_mut().push(run.ask.key.as_str(), run.ask.run_id.clone());
-        self.pump();
         run
     }
 
     /// Starts what may start.
-    fn pump(&self) {
+    pub fn pump(&self) {
         loop {
             let next = self.0.lanes.borrow_mut().next();
             let Some(run_id) = next else { return };
@@ -152,7 +170,9 @@ impl Runs {
     fn waiting_in(&self, key: &SessionKey) -> BTreeSet<u64> {
         let active = self.0.active.borrow();
         let waiting = active.values().filter(|run| run.ask.key == *key && run.task.borrow().is_none());
-        waiting.map(|run| run.ask.message_ts).collect()
+        let expected = self.0.expected.borrow();
+        let expected = expected.values().filter(|(other, _)| other == key).map(|(_, message_ts)| *message_ts);
+        waiting.map(|run| run.ask.message_ts).chain(expected).collect()
     }
 
     fn finished(&self, run: &Rc<Run>, outcome: Rc<Outcome>) {
