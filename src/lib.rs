@@ -6,6 +6,7 @@
 
 pub mod config;
 pub mod error;
+pub mod journal;
 pub mod limits;
 pub mod secret;
 pub mod sys;
