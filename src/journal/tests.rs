@@ -35,6 +35,12 @@ struct Bench {
     file: PathBuf,
 }
 
+impl Drop for Bench {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(self.file.parent().unwrap());
+    }
+}
+
 impl Bench {
     fn new(test: &str) -> Self {
         let dir = std::env::temp_dir().join(format!("barnacle-journal-{}-{test}", std::process::id()));
