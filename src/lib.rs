@@ -8,6 +8,7 @@ pub mod config;
 pub mod error;
 pub mod events;
 pub mod gateway;
+pub mod journal;
 pub mod limits;
 pub mod net;
 pub mod rpc;

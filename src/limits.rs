@@ -153,6 +153,8 @@ pub const SESSION_KEY_BYTES: usize = 512;
 pub const CONFIG_BYTES: u64 = 1024 * 1024;
 /// Problems, and warnings, that one reading of the configuration reports. Later ones are left out.
 pub const CONFIG_PROBLEMS: usize = 100;
+/// Entries of one list or object of the configuration. More is a problem.
+pub const CONFIG_ENTRIES: usize = 1000;
 /// A workspace file in the system prompt, characters; more is cut (agents.defaults.bootstrapMaxChars).
 pub const WORKSPACE_FILE_BYTES: u64 = 256 * 1024;
 /// Decoded attachment, bytes (methods.md 6.1).
@@ -171,6 +173,24 @@ pub const LOCAL_MODELS: usize = 64;
 pub const TOOL_CALLS: usize = 32;
 /// Rounds of model call and tool calls in one run.
 pub const TOOL_ROUNDS: usize = 25;
+/// Message of one log line, bytes. A longer one is cut.
+pub const LOG_LINE_BYTES: usize = 4 * 1024;
+/// A message while it is formatted, bytes. What comes later is never formatted.
+pub const LOG_FORMAT_BYTES: usize = 64 * 1024;
+/// Log lines in memory, written or not, bytes. The oldest leave; unwritten ones are counted as lost.
+pub const LOG_MEMORY_BYTES: usize = 64 * 1024;
+/// Unwritten log lines that are worth a write, bytes.
+pub const LOG_BUFFER_BYTES: usize = 32 * 1024;
+/// Longest time that a log line waits for its write, ms; also the pause after a failed write.
+pub const LOG_FLUSH_MS: u64 = 60 * 1000;
+/// Longest time that repeats of a line are folded before their number is told, ms.
+pub const LOG_REPEAT_MS: u64 = 30 * 1000;
+/// Secrets that the log hides by their text. Further ones are hidden only by their form.
+pub const LOG_SECRETS: usize = 256;
+/// Lines in one answer of logs.tail (methods.md 14.3). More are answered by the next call.
+pub const LOG_TAIL_LINES: usize = 5000;
+/// Bytes read for one answer of logs.tail (methods.md 14.3).
+pub const LOG_TAIL_BYTES: u64 = 1_000_000;
 /// Threads that wait for the disk or the resolver at once (`BLOCKING_MAX_THREADS`).
 pub const POOL_THREADS: usize = 2;
 
@@ -195,6 +215,7 @@ pub const FIXED: &[(&str, u64, &str)] = &[
     ("entry of the session index, bytes", SESSION_ENTRY_BYTES as u64, "INVALID_REQUEST"),
     ("session key, bytes", SESSION_KEY_BYTES as u64, "INVALID_REQUEST"),
     ("configuration file, bytes", CONFIG_BYTES, "refused"),
+    ("entries of one list or object of the configuration", CONFIG_ENTRIES as u64, "refused"),
     ("workspace file in the prompt, bytes", WORKSPACE_FILE_BYTES, "cut"),
     ("decoded attachment, bytes", ATTACHMENT_BYTES as u64, "INVALID_REQUEST"),
     ("line of a provider's stream, bytes", STREAM_LINE_BYTES as u64, "the run ends with an error"),
@@ -204,12 +225,15 @@ pub const FIXED: &[(&str, u64, &str)] = &[
     ("models of a model server found on this machine", LOCAL_MODELS as u64, "the rest is left out"),
     ("tool calls in one answer", TOOL_CALLS as u64, "the rest is refused"),
     ("rounds of model and tools in one run", TOOL_ROUNDS as u64, "the run ends with an error"),
+    ("message of a log line, bytes", LOG_LINE_BYTES as u64, "cut"),
+    ("log lines in memory, bytes", LOG_MEMORY_BYTES as u64, "the oldest leave"),
     ("threads that wait for disk or resolver", POOL_THREADS as u64, "the next one waits"),
 ];
 
 // What would contradict itself doesn't compile.
 const _: () = assert!(READ_BUFFER_BYTES <= INCOMING_ALLOWANCE_BYTES);
 const _: () = assert!(CLOSE_REASON_BYTES <= 123);
+const _: () = assert!(LOG_BUFFER_BYTES + LOG_LINE_BYTES <= LOG_MEMORY_BYTES && LOG_LINE_BYTES <= LOG_FORMAT_BYTES);
 const _: () = assert!(SHUTDOWN_GRACE_MS < SHUTDOWN_MS);
 const _: () = assert!(STREAM_LINE_BYTES as u64 <= 33_554_432);
 

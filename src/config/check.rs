@@ -4,14 +4,38 @@
 use super::keys::{Step, Type, below, nearest, place};
 use super::problem::Notes;
 use super::tree::{Field, Kind, Node, join};
+use crate::limits;
 
-/// Checks the whole tree.
-pub(super) fn check(root: &Node, notes: &mut Notes<'_>) {
-    check_at(&Field::root(root), "", notes);
+/// Checks the whole tree. `false` when it is too large to be read on: a list or an object has more
+/// than [`limits::CONFIG_ENTRIES`] entries, or there are no problems left to report.
+pub(super) fn check(root: &Node, notes: &mut Notes<'_>) -> bool {
+    let fits = check_size(&Field::root(root), notes);
+    if fits {
+        check_at(&Field::root(root), "", notes);
+    }
+    fits && !notes.is_full()
+}
+
+fn check_size(field: &Field<'_>, notes: &mut Notes<'_>) -> bool {
+    let below = match &field.node.kind {
+        Kind::List(items) if items.len() <= limits::CONFIG_ENTRIES => field.items(),
+        Kind::Object(entries) if entries.len() <= limits::CONFIG_ENTRIES => {
+            field.entries().into_iter().map(|(_, field)| field).collect()
+        }
+        Kind::List(_) | Kind::Object(_) => {
+            notes.problem(field, format!("more than {} entries", limits::CONFIG_ENTRIES));
+            return false;
+        }
+        _ => return true,
+    };
+    below.iter().all(|field| check_size(field, notes))
 }
 
 fn check_at(field: &Field<'_>, pattern: &str, notes: &mut Notes<'_>) {
     let Some(place) = place(pattern) else { return };
+    if notes.is_full() {
+        return;
+    }
     match &field.node.kind {
         Kind::Object(entries) if place.object => {
             for entry in entries {

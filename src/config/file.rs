@@ -168,6 +168,7 @@ mod tests {
             assert_eq!((loaded.source, loaded.config.gateway.port), (Source::LastGood, 4000));
             assert!(loaded.warnings[0].to_string().contains("last good copy"));
         }
+        std::fs::remove_dir_all(places.state_dir).unwrap();
     }
 
     #[test]
@@ -180,5 +181,6 @@ mod tests {
         assert!(error.starts_with("barnacle.json:1:16: gateway.port: "), "{error}");
         put(&places.config_file, b"{\n  a: '\xff'}");
         assert_eq!(load(&Disk, &places, &env).unwrap_err().to_string(), "barnacle.json:2:7: this is not UTF-8 text");
+        std::fs::remove_dir_all(places.state_dir).unwrap();
     }
 }

@@ -307,6 +307,7 @@ mod tests {
         let again = ask(None, "{}", &[], &dir).unwrap();
         assert_eq!(again.source, CredentialSource::File(dir.join("token")));
         assert!(again.secret.matches(made.secret.expose()));
+        std::fs::remove_dir_all(dir).unwrap();
     }
 
     #[test]

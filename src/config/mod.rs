@@ -1,7 +1,7 @@
 //! The configuration: one JSON5 file, read into types, with every mistake named by file, line and key.
 //!
 //! Reading is pure: text and environment in, an immutable [`Config`] or a list of problems out.
-//! [`file`] finds the text on disk and keeps the last good copy; [`first_start`] says where files
+//! [`mod@file`] finds the text on disk and keeps the last good copy; [`first_start`] says where files
 //! are and which credential holds. Nothing here watches files or restarts anything.
 
 pub mod agents;
@@ -122,9 +122,11 @@ impl Config {
         }
         let Some(mut root) = tree::read(text, &mut notes) else { return Err(notes.problems) };
         let env = substitute::environment(&root, env);
-        substitute::fill(&mut root, "", &env, &mut notes);
+        substitute::fill(&mut root, &env, &mut notes);
         old_layout::migrate(&mut root, &mut notes);
-        check::check(&root, &mut notes);
+        if !check::check(&root, &mut notes) {
+            return Err(notes.problems);
+        }
         let field = Field::root(&root);
         let config = Self {
             gateway: gateway::read(&field, &env, &mut notes),

@@ -1,5 +1,7 @@
 //! Model providers and their models (methods.md 9.3).
 
+use std::fmt;
+
 use crate::secret::Secret;
 
 /// The wire formats that the gateway speaks to a provider.
@@ -28,8 +30,8 @@ impl Api {
     }
 }
 
-/// A service that answers for models.
-#[derive(Debug, Clone)]
+/// A service that answers for models. `Debug` shows neither its key nor its headers.
+#[derive(Clone)]
 pub struct Provider {
     /// Its id, the part of a model reference before the slash.
     pub id: String,
@@ -45,6 +47,12 @@ pub struct Provider {
     pub headers: Vec<(String, String)>,
     /// The models that it offers.
     pub models: Vec<Model>,
+}
+
+impl fmt::Debug for Provider {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Provider").field("id", &self.id).field("base_url", &self.base_url).finish_non_exhaustive()
+    }
 }
 
 /// One model of a provider.

@@ -51,9 +51,14 @@ impl<'t> Notes<'t> {
         Self { file, text, problems: Vec::new(), warnings: Vec::new() }
     }
 
+    /// Whether another problem would be left out.
+    pub(super) fn is_full(&self) -> bool {
+        self.problems.len() >= limits::CONFIG_PROBLEMS
+    }
+
     /// A mistake at byte `at` of the text.
     pub(super) fn problem_at(&mut self, at: usize, key: &str, message: impl Into<String>) {
-        if self.problems.len() < limits::CONFIG_PROBLEMS {
+        if !self.is_full() {
             let problem = self.locate(at, key, message.into());
             self.problems.push(problem);
         }

@@ -1,5 +1,6 @@
 //! From a model reference to a provider and a model (methods.md 8.6 Guide, 9.2, 9.3).
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::rc::Rc;
 
@@ -42,9 +43,11 @@ impl Config {
     /// [`ResolveError`].
     pub fn resolve(&self, reference: &str) -> Result<(Rc<Provider>, Model), ResolveError> {
         let (provider, id) = self.locate(reference)?;
-        if !self.allows(&provider.id, &id) {
-            return Err(ResolveError::NotAllowed(format!("{}/{id}", provider.id)));
+        let pair = (provider.id.clone(), id);
+        if self.allowed().is_some_and(|allowed| !allowed.contains(&pair)) {
+            return Err(ResolveError::NotAllowed(format!("{}/{}", pair.0, pair.1)));
         }
+        let (_, id) = pair;
         let known = provider.models.iter().find(|model| model.id == id).cloned();
         let model = known.unwrap_or_else(|| catalogue::generic(&id));
         Ok((provider, model))
@@ -54,22 +57,23 @@ impl Config {
     /// provider, then name (methods.md 12.1).
     #[must_use]
     pub fn models(&self) -> Vec<(Rc<Provider>, Model)> {
+        let usable = |provider: &Provider| !provider.needs_key || provider.api_key.is_some();
+        let allowed = self.allowed();
         let mut out: Vec<(Rc<Provider>, Model)> = Vec::new();
-        for provider in self.providers.values() {
-            let usable = !provider.needs_key || provider.api_key.is_some();
+        for provider in self.providers.values().filter(|provider| usable(provider)) {
             for model in &provider.models {
-                if usable && self.allows(&provider.id, &model.id) {
+                let pair = (provider.id.clone(), model.id.clone());
+                if allowed.as_ref().is_none_or(|allowed| allowed.contains(&pair)) {
                     out.push((Rc::clone(provider), model.clone()));
                 }
             }
         }
-        let named = [&self.agents.defaults.model.primary].into_iter().chain(&self.agents.defaults.model.fallbacks);
-        let allowed = self.agents.defaults.allowed.iter().flatten().map(|(reference, _)| reference);
-        for reference in named.chain(allowed) {
-            let Ok((provider, model)) = self.resolve(reference) else { continue };
-            let usable = !provider.needs_key || provider.api_key.is_some();
-            if usable && !out.iter().any(|(other, known)| other.id == provider.id && known.id == model.id) {
-                out.push((provider, model));
+        let choice = &self.agents.defaults.model;
+        let named = [&choice.primary].into_iter().chain(&choice.fallbacks).map(|reference| self.locate(reference));
+        let listed = self.agents.defaults.allowed.iter().flatten().map(|(reference, _)| self.locate_id(reference));
+        for (provider, id) in named.chain(listed).flatten().filter(|(provider, _)| usable(provider)) {
+            if !out.iter().any(|(other, known)| other.id == provider.id && known.id == id) {
+                out.push((provider, catalogue::generic(&id)));
             }
         }
         out.sort_by(|(a, x), (b, y)| (&a.id, &x.name, &x.id).cmp(&(&b.id, &y.name, &y.id)));
@@ -82,7 +86,11 @@ impl Config {
         let aliased = self.agents.defaults.allowed.iter().flatten().find_map(|(target, alias)| {
             alias.as_ref().filter(|alias| alias.eq_ignore_ascii_case(reference)).map(|_| target.as_str())
         });
-        let reference = aliased.unwrap_or(reference);
+        self.locate_id(aliased.unwrap_or(reference))
+    }
+
+    /// The same for a reference that is no alias.
+    fn locate_id(&self, reference: &str) -> Result<(Rc<Provider>, String), ResolveError> {
         let (provider, id) = match reference.split_once('/') {
             Some((provider, id)) => (provider, id),
             None => (self.default_provider(), reference),
@@ -101,18 +109,17 @@ impl Config {
         primary.split_once('/').map_or(DEFAULT_PROVIDER, |(provider, _)| provider)
     }
 
-    /// Whether the list of allowed models, if there is one, has this model. What the file itself
-    /// names as primary or fallback is allowed.
-    fn allows(&self, provider: &str, id: &str) -> bool {
-        let Some(allowed) = &self.agents.defaults.allowed else { return true };
+    /// The allowed models as provider and id; `None` when all are. What the file itself names as
+    /// primary or fallback is allowed.
+    fn allowed(&self) -> Option<BTreeSet<(String, String)>> {
+        let listed = self.agents.defaults.allowed.as_ref()?;
         let own = self.agents.list.iter().filter_map(|agent| agent.model.as_ref());
         let chosen = own.chain([&self.agents.defaults.model]);
-        chosen
-            .flat_map(|choice| [&choice.primary].into_iter().chain(&choice.fallbacks))
-            .chain(allowed.iter().map(|(reference, _)| reference))
-            .any(|reference| {
-                self.locate(reference).is_ok_and(|(known, known_id)| known.id == provider && known_id == id)
-            })
+        let chosen = chosen.flat_map(|choice| [&choice.primary].into_iter().chain(&choice.fallbacks));
+        let models = chosen
+            .map(|reference| self.locate(reference))
+            .chain(listed.iter().map(|(reference, _)| self.locate_id(reference)));
+        Some(models.flatten().map(|(provider, id)| (provider.id.clone(), id)).collect())
     }
 }
 

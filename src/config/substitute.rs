@@ -4,13 +4,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::problem::Notes;
-use super::tree::{Kind, Node, join};
+use super::tree::{Field, Kind, Node, join};
+use crate::limits;
 
 /// The environment that texts are filled in from: the process's own, and below it `env.vars` and
 /// `env.NAME` of the configuration (methods.md 9.5: used when unset).
 pub(super) fn environment(root: &Node, process: &BTreeMap<String, String>) -> BTreeMap<String, String> {
     let mut all = BTreeMap::new();
-    let root = super::tree::Field::root(root);
+    let root = Field::root(root);
     for section in ["env", "env.vars"] {
         for (name, field) in root.find(section).map(|section| section.entries()).unwrap_or_default() {
             if let Some(text) = field.text() {
@@ -24,19 +25,26 @@ pub(super) fn environment(root: &Node, process: &BTreeMap<String, String>) -> BT
     all
 }
 
-/// Fills in the texts below `node`. A name that is unset or empty is a problem.
-pub(super) fn fill(node: &mut Node, key: &str, env: &BTreeMap<String, String>, notes: &mut Notes<'_>) {
+/// Fills in the texts of the whole tree. A name that is unset or empty is a problem, and so is a
+/// result of more than [`limits::CONFIG_BYTES`] in all.
+pub(super) fn fill(root: &mut Node, env: &BTreeMap<String, String>, notes: &mut Notes<'_>) {
+    let mut room = usize::try_from(limits::CONFIG_BYTES).unwrap_or(usize::MAX);
+    fill_below(root, "", env, &mut room, notes);
+}
+
+fn fill_below(node: &mut Node, key: &str, env: &BTreeMap<String, String>, room: &mut usize, notes: &mut Notes<'_>) {
     match &mut node.kind {
-        Kind::Text(text) if text.contains('$') => match filled(text, env) {
+        Kind::Text(text) if text.contains('$') => match filled(text, env, room) {
             Ok((new, true)) => node.kind = Kind::Filled(new),
             Ok((new, false)) => node.kind = Kind::Text(new),
-            Err(name) => {
+            Err(Unfilled::Missing(name)) => {
                 notes.problem_at(node.at, key, format!("the environment variable {name} is not set (or is empty)"));
             }
+            Err(Unfilled::TooLong) => notes.problem_at(node.at, key, "too long when the variables are filled in"),
         },
         Kind::List(items) => {
             for (index, item) in items.iter_mut().enumerate() {
-                fill(item, &join(key, &index.to_string()), env, notes);
+                fill_below(item, &join(key, &index.to_string()), env, room, notes);
             }
         }
         Kind::Object(entries) => {
@@ -48,15 +56,24 @@ pub(super) fn fill(node: &mut Node, key: &str, env: &BTreeMap<String, String>, n
                 } else if !seen.insert(entry.name.clone()) {
                     notes.problem_at(entry.at, &key, "this key is given twice");
                 }
-                fill(&mut entry.value, &key, env, notes);
+                fill_below(&mut entry.value, &key, env, room, notes);
             }
         }
         _ => {}
     }
 }
 
-/// The text with every `${NAME}` replaced and whether there was one; or the name that is missing.
-fn filled(text: &str, env: &BTreeMap<String, String>) -> Result<(String, bool), String> {
+/// Why a text can't be filled in.
+#[derive(Debug, PartialEq)]
+enum Unfilled {
+    /// This name is unset or empty.
+    Missing(String),
+    /// There is no room left for the values.
+    TooLong,
+}
+
+/// The text with every `${NAME}` replaced and whether there was one. The values are taken off `room`.
+fn filled(text: &str, env: &BTreeMap<String, String>, room: &mut usize) -> Result<(String, bool), Unfilled> {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
     let mut replaced = false;
@@ -78,7 +95,10 @@ fn filled(text: &str, env: &BTreeMap<String, String>) -> Result<(String, bool), 
             continue;
         }
         out.push_str(before);
-        out.push_str(env.get(name).filter(|value| !value.is_empty()).ok_or_else(|| name.to_owned())?);
+        let value = env.get(name).filter(|value| !value.is_empty());
+        let value = value.ok_or_else(|| Unfilled::Missing(name.to_owned()))?;
+        *room = room.checked_sub(value.len()).ok_or(Unfilled::TooLong)?;
+        out.push_str(value);
         replaced = true;
     }
     out.push_str(rest);
@@ -106,16 +126,17 @@ mod tests {
             ("${A_1} costs $5 ${lower} ${", "one costs $5 ${lower} ${"),
             ("$${B} and ${B}", "${B} and two"),
         ] {
-            assert_eq!(filled(text, &env()), Ok((expected.to_owned(), true)), "{text}");
+            assert_eq!(filled(text, &env(), &mut 1000), Ok((expected.to_owned(), true)), "{text}");
         }
         for (text, expected) in [("$5 and $${lower}", "$5 and $${lower}"), ("$${B}", "${B}")] {
-            assert_eq!(filled(text, &env()), Ok((expected.to_owned(), false)), "{text}");
+            assert_eq!(filled(text, &env(), &mut 1000), Ok((expected.to_owned(), false)), "{text}");
         }
     }
 
     #[test]
     fn an_unset_or_empty_name_is_an_error() {
-        assert_eq!(filled("${NOPE}", &env()), Err("NOPE".to_owned()));
-        assert_eq!(filled("${EMPTY}", &env()), Err("EMPTY".to_owned()));
+        assert_eq!(filled("${NOPE}", &env(), &mut 9), Err(Unfilled::Missing("NOPE".to_owned())));
+        assert_eq!(filled("${EMPTY}", &env(), &mut 9), Err(Unfilled::Missing("EMPTY".to_owned())));
+        assert_eq!(filled("${B}${B}${B}${B}", &env(), &mut 9), Err(Unfilled::TooLong));
     }
 }
