@@ -4,7 +4,10 @@
 //! to the next deadline. The same seed gives the same run.
 
 pub mod clock;
+pub mod files;
+mod forget;
 pub mod world;
 
 pub use clock::SimClock;
+pub use files::SimFiles;
 pub use world::World;
