@@ -8,5 +8,6 @@ pub mod config;
 pub mod error;
 pub mod limits;
 pub mod secret;
+pub mod stores;
 pub mod sys;
 pub mod wire;

@@ -22,6 +22,8 @@ pub struct SimFiles(Rc<Shared>);
 /// What has been done to a [`SimFiles`] so far, for write budgets.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Stats {
+    /// Bytes that were read.
+    pub bytes_read: u64,
     /// Bytes appended and bytes of replacements.
     pub bytes_written: u64,
     /// Finished syncs, successful or not.
@@ -285,6 +287,7 @@ impl Files for SimFiles {
             if content.len() as u64 > max_bytes {
                 Err(io::Error::new(ErrorKind::FileTooLarge, "too large"))
             } else {
+                self.add_stats(|stats| stats.bytes_read += content.len() as u64);
                 Ok(content.to_vec())
             }
         })?
@@ -293,7 +296,12 @@ impl Files for SimFiles {
     fn read_at(&self, path: &Path, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
         self.with_content(path, |content| {
             let rest = usize::try_from(offset).ok().and_then(|offset| content.get(offset..)).unwrap_or_default();
-            buffer.iter_mut().zip(rest).map(|(to, from)| *to = *from).count()
+            let count = rest.len().min(buffer.len());
+            if let (Some(to), Some(from)) = (buffer.get_mut(..count), rest.get(..count)) {
+                to.copy_from_slice(from);
+            }
+            self.add_stats(|stats| stats.bytes_read += count as u64);
+            count
         })
     }
 
