@@ -14,6 +14,7 @@ pub mod net;
 pub mod rpc;
 pub mod runs;
 pub mod secret;
+pub mod stores;
 pub mod sys;
 pub mod wire;
 

@@ -149,6 +149,19 @@ pub const TRANSCRIPT_LINE_BYTES: usize = 16 * 1024 * 1024;
 pub const SESSION_ENTRY_BYTES: usize = 64 * 1024;
 /// A session key, bytes.
 pub const SESSION_KEY_BYTES: usize = 512;
+/// The session index of an agent as a file, bytes. A larger one is set aside as unreadable.
+pub const SESSIONS_FILE_BYTES: u64 = 256 * 1024 * 1024;
+/// Journalled changes of an agent's session index after which the whole is written, bytes; for a
+/// large index half of its own size.
+pub const SESSION_JOURNAL_BYTES: u64 = 256 * 1024;
+/// Transcripts whose last entry is remembered. The one unused for longest leaves and is read again.
+pub const OPEN_TRANSCRIPTS: usize = 256;
+/// Most bytes of a transcript that a preview looks at (methods.md 7.3).
+pub const PREVIEW_READ_BYTES: usize = 1024 * 1024;
+/// Days of recorded usage. The oldest leaves.
+pub const USAGE_DAYS: usize = 400;
+/// Pause between two writes of the usage totals, ms.
+pub const USAGE_WRITE_MS: u64 = 5 * 60 * 1000;
 /// Configuration file, bytes.
 pub const CONFIG_BYTES: u64 = 1024 * 1024;
 /// Problems, and warnings, that one reading of the configuration reports. Later ones are left out.
@@ -214,6 +227,11 @@ pub const FIXED: &[(&str, u64, &str)] = &[
     ("line of a transcript, bytes", TRANSCRIPT_LINE_BYTES as u64, "skipped and counted"),
     ("entry of the session index, bytes", SESSION_ENTRY_BYTES as u64, "INVALID_REQUEST"),
     ("session key, bytes", SESSION_KEY_BYTES as u64, "INVALID_REQUEST"),
+    ("session index file, bytes", SESSIONS_FILE_BYTES, "set aside, rebuilt from what can be read"),
+    ("journal of the session index, bytes", SESSION_JOURNAL_BYTES, "the whole index is written"),
+    ("transcripts kept open", OPEN_TRANSCRIPTS as u64, "the one unused for longest leaves"),
+    ("transcript read for a preview, bytes", PREVIEW_READ_BYTES as u64, "older messages are left out"),
+    ("days of recorded usage", USAGE_DAYS as u64, "the oldest leaves"),
     ("configuration file, bytes", CONFIG_BYTES, "refused"),
     ("entries of one list or object of the configuration", CONFIG_ENTRIES as u64, "refused"),
     ("workspace file in the prompt, bytes", WORKSPACE_FILE_BYTES, "cut"),

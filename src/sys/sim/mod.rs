@@ -9,4 +9,7 @@ pub mod world;
 
 pub use clock::SimClock;
 pub use http::ScriptedHttp;
+pub mod files;
+mod forget;
+pub use files::SimFiles;
 pub use world::World;

@@ -1,0 +1,40 @@
+//! What the gateway remembers: small stores in memory, kept on disk.
+//!
+//! Functions of a store are synchronous, give back owned values and call nobody; a [`Durable`] tells
+//! when a change is on the medium. Nothing is acknowledged to a client before that.
+
+mod durable;
+pub mod error;
+pub mod lines;
+pub mod saver;
+mod session_checkpoint;
+pub mod session_entry;
+pub mod session_key;
+mod session_load;
+mod session_row;
+pub mod sessions;
+pub mod stamp;
+pub mod tool_pairs;
+pub mod transcript_compact;
+pub mod transcript_file;
+mod transcript_line;
+pub mod transcript_read;
+pub mod transcripts;
+pub mod usage;
+
+pub use durable::Durable;
+pub use error::StoreError;
+pub use saver::{Durability, Saver};
+pub use session_entry::Entry;
+pub use session_key::{KeyRules, SessionKey};
+pub use session_load::Problem;
+pub use session_row::Row;
+pub use sessions::SessionStore;
+pub use transcript_file::TranscriptFile;
+pub use transcripts::TranscriptStore;
+pub use usage::UsageStore;
+
+#[cfg(test)]
+mod bench;
+#[cfg(test)]
+mod crash_tests;
