@@ -10,6 +10,7 @@ pub mod events;
 pub mod gateway;
 pub mod journal;
 pub mod limits;
+pub mod methods;
 pub mod net;
 pub mod rpc;
 pub mod runs;

@@ -85,7 +85,7 @@ pub struct Agent {
     /// How it shows itself.
     pub identity: Identity,
     /// Whether the file marks it as the default.
-    marked_default: bool,
+    pub marked_default: bool,
 }
 
 /// `agents.list[].identity`.

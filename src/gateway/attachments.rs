@@ -88,8 +88,14 @@ mod tests {
 
     #[test]
     fn bad_content_is_named() {
-        assert_eq!(read(json!({"content": "!!", "fileName": "a.png"})), Err("Error: attachment a.png: invalid base64 content".into()));
-        assert_eq!(read(json!({"content": 1})), Err("Error: attachment attachment-1: content must be base64 string".into()));
+        assert_eq!(
+            read(json!({"content": "!!", "fileName": "a.png"})),
+            Err("Error: attachment a.png: invalid base64 content".into())
+        );
+        assert_eq!(
+            read(json!({"content": 1})),
+            Err("Error: attachment attachment-1: content must be base64 string".into())
+        );
         let large = BASE64.encode(&vec![0; ATTACHMENT_BYTES + 1]);
         assert!(read(json!({"content": large})).unwrap_err().contains("exceeds size limit (5000001 > 5000000 bytes)"));
     }

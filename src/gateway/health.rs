@@ -54,18 +54,23 @@ impl Gateway {
         let heartbeat = json!({
             "enabled": false, "every": "0m", "everyMs": null, "prompt": "", "target": "last", "ackMaxChars": 300,
         });
-        let agents: Vec<_> = config.agents.list.iter().map(|agent| {
-            let mut entry = json!({
-                "agentId": agent.id,
-                "isDefault": agent.id == default_id,
-                "heartbeat": heartbeat,
-                "sessions": self.session_summary(&agent.id, &newest, now_ms),
-            });
-            if let (Some(name), Some(entry)) = (&agent.name, entry.as_object_mut()) {
-                entry.insert("name".into(), name.as_str().into());
-            }
-            entry
-        }).collect();
+        let agents: Vec<_> = config
+            .agents
+            .list
+            .iter()
+            .map(|agent| {
+                let mut entry = json!({
+                    "agentId": agent.id,
+                    "isDefault": agent.id == default_id,
+                    "heartbeat": heartbeat,
+                    "sessions": self.session_summary(&agent.id, &newest, now_ms),
+                });
+                if let (Some(name), Some(entry)) = (&agent.name, entry.as_object_mut()) {
+                    entry.insert("name".into(), name.as_str().into());
+                }
+                entry
+            })
+            .collect();
         let trouble = self.stores.saver.trouble();
         let (running, queued) = self.runs.counts();
         let snapshot = json!({

@@ -3,20 +3,24 @@
 //! It knows no socket and no dialect. A connection comes in through [`Gateway::admit`] and goes out
 //! through [`Gateway::dismiss`]; what happens in between are calls (`rpc`).
 
+pub mod attachments;
 pub mod auth;
+pub mod commands;
 pub mod dedupe;
 pub mod handshake;
 pub mod health;
+pub mod post;
 pub mod presence;
 
 use std::cell::Cell;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::json;
 
-use crate::config::first_start::Places;
 use crate::config::Current;
+use crate::config::first_start::Places;
 use crate::error::Error;
 use crate::events::budget::Budget;
 use crate::events::outbox::Outbox;
@@ -77,7 +81,7 @@ pub struct Gateway {
     /// Answers that can be given again.
     pub answers: Dedupe,
     /// The log.
-    pub journal: Rc<Journal>,
+    pub journal: Arc<Journal>,
     /// By dialect: the method and event names that hello-ok lists.
     offered: Vec<(Vec<&'static str>, Vec<&'static str>)>,
     next_connection: Cell<u64>,
@@ -104,7 +108,7 @@ pub struct Parts {
     /// Agent runs.
     pub runs: Runs,
     /// The log.
-    pub journal: Rc<Journal>,
+    pub journal: Arc<Journal>,
     /// By dialect: the method names that hello-ok lists.
     pub methods: Vec<Vec<&'static str>>,
 }
@@ -205,28 +209,32 @@ impl Gateway {
     }
 
     fn hello(&self, peer: &Peer, connect_id: &serde_json::Value) -> Vec<u8> {
-        let presence = serde_json::value::to_raw_value(&self.presence.list(self.sys.clock.now_ms())).unwrap_or_default();
+        let presence =
+            serde_json::value::to_raw_value(&self.presence.list(self.sys.clock.now_ms())).unwrap_or_default();
         let health = self.health.read(self.uptime_ms());
         let (methods, events) = self.offered.get(peer.dialect.index()).map_or((&[][..], &[][..]), |(m, e)| (m, e));
-        peer.dialect.hello(connect_id, &Hello {
-            conn_id: &peer.conn_id,
-            host: &self.host,
-            methods,
-            events,
-            presence: &presence,
-            health: &health,
-            state_version: self.hub.version(),
-            uptime_ms: self.uptime_ms(),
-            config_path: &self.places.config_file.display().to_string(),
-            state_dir: &self.places.state_dir.display().to_string(),
-            session_defaults: self.session_defaults(),
-            grant: &peer.grant,
-            policy: Policy {
-                max_payload: self.limits.max_payload,
-                max_buffered_bytes: self.limits.max_buffered_bytes,
-                tick_interval_ms: self.limits.tick_interval_ms,
+        peer.dialect.hello(
+            connect_id,
+            &Hello {
+                conn_id: &peer.conn_id,
+                host: &self.host,
+                methods,
+                events,
+                presence: &presence,
+                health: &health,
+                state_version: self.hub.version(),
+                uptime_ms: self.uptime_ms(),
+                config_path: &self.places.config_file.display().to_string(),
+                state_dir: &self.places.state_dir.display().to_string(),
+                session_defaults: self.session_defaults(),
+                grant: &peer.grant,
+                policy: Policy {
+                    max_payload: self.limits.max_payload,
+                    max_buffered_bytes: self.limits.max_buffered_bytes,
+                    tick_interval_ms: self.limits.tick_interval_ms,
+                },
             },
-        })
+        )
     }
 
     /// Defaults for session keys.

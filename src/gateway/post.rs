@@ -9,7 +9,7 @@ use jiff::{Timestamp, ToSpan as _};
 use super::Gateway;
 use crate::config::session::Reset;
 use crate::error::Error;
-use crate::runs::run::{Ask, Origin, Run};
+use crate::runs::run::{Ask, Origin, Run, Stop};
 use crate::stores::{Durability, Durable, Entry, SessionKey, StoreError, TranscriptFile};
 use crate::sys::Latch;
 use crate::wire::message::{Block, Content, Message, UserMessage};
@@ -101,8 +101,7 @@ impl Gateway {
         }
         // The newest timestamp is a convenience; a session's existence and settings are not.
         let is_known = old.as_ref().is_some_and(|entry| entry.session_id.is_some());
-        let durability =
-            if is_known && post.label.is_none() { Durability::Lazy } else { Durability::Forced };
+        let durability = if is_known && post.label.is_none() { Durability::Lazy } else { Durability::Forced };
         let entry = sessions.update(&post.key, durability, |entry| {
             if let Some(label) = &post.label {
                 entry.label = Some(label.clone());
@@ -110,13 +109,34 @@ impl Gateway {
         })?;
         let file = self.transcript(&post.key, &entry)?;
         let message_ts = self.runs.context().timestamp();
-        let message = Message::User(UserMessage {
-            content: Content::Blocks(post.content.clone()),
-            timestamp: message_ts,
-        });
+        let message =
+            Message::User(UserMessage { content: Content::Blocks(post.content.clone()), timestamp: message_ts });
         self.stores.transcripts.append(&file, &message)?;
         let durable = Durable::all([sessions.saved(), self.stores.transcripts.synced(&file)]);
         Ok((file, message_ts, durable))
+    }
+
+    /// Stops every run of a session and waits for their ends.
+    pub async fn stop_session(&self, key: &SessionKey, stop: Stop) {
+        let runs = self.runs.active_in(key);
+        // Those behind first, or they would begin when the one before them ends.
+        for run in runs.iter().rev() {
+            self.runs.stop(run, stop).await;
+        }
+        for run in runs {
+            run.outcome.wait().await;
+        }
+    }
+
+    /// Begins a session anew, durably: its runs are stopped, its history is empty.
+    ///
+    /// # Errors
+    /// As the store's.
+    pub async fn renew(&self, key: &SessionKey) -> Result<Entry, Error> {
+        self.stop_session(key, Stop::Phrase).await;
+        let entry = self.stores.sessions.reset(key).map_err(|error| store_error(&error))?;
+        self.stores.sessions.saved().await.map_err(|error| store_error(&error))?;
+        Ok(entry)
     }
 
     /// The transcript of a session.
@@ -137,13 +157,16 @@ impl Gateway {
 
     fn is_stale(&self, entry: &Entry) -> bool {
         let now_ms = self.sys.clock.now_ms();
-        entry.updated_at.is_some_and(|updated| is_stale(updated, now_ms, self.config.get().session.reset, &TimeZone::system()))
+        entry
+            .updated_at
+            .is_some_and(|updated| is_stale(updated, now_ms, self.config.get().session.reset, &TimeZone::system()))
     }
 }
 
 /// Whether a session that was last used at `updated_ms` begins anew (methods.md 7.6).
 fn is_stale(updated_ms: u64, now_ms: u64, reset: Reset, zone: &TimeZone) -> bool {
-    let idle = reset.idle_minutes.is_some_and(|minutes| now_ms.saturating_sub(updated_ms) >= minutes.saturating_mul(60_000));
+    let idle =
+        reset.idle_minutes.is_some_and(|minutes| now_ms.saturating_sub(updated_ms) >= minutes.saturating_mul(60_000));
     let daily = reset.at_hour.and_then(|hour| last_reset_ms(now_ms, hour, zone)).is_some_and(|at| updated_ms < at);
     idle || daily
 }
@@ -151,7 +174,9 @@ fn is_stale(updated_ms: u64, now_ms: u64, reset: Reset, zone: &TimeZone) -> bool
 /// The last time that the zone's clock showed `hour`.
 fn last_reset_ms(now_ms: u64, hour: u8, zone: &TimeZone) -> Option<u64> {
     let now = Timestamp::from_millisecond(i64::try_from(now_ms).ok()?).ok()?.to_zoned(zone.clone());
-    let at = |day: &jiff::Zoned| day.with().hour(i8::try_from(hour).ok()?).minute(0).second(0).subsec_nanosecond(0).build().ok();
+    let at = |day: &jiff::Zoned| {
+        day.with().hour(i8::try_from(hour).ok()?).minute(0).second(0).subsec_nanosecond(0).build().ok()
+    };
     let today = at(&now)?;
     let last = if today <= now { today } else { at(&now.checked_sub(1.day()).ok()?)? };
     u64::try_from(last.timestamp().as_millisecond()).ok()

@@ -76,7 +76,8 @@ impl Front {
 }
 
 async fn turn_away(front: &Front, mut socket: Socket) {
-    let answer = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 5\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
+    let answer =
+        b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 5\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
     let write = async {
         // Whether it is heard or not, the connection ends.
         let _ = socket.write_all(answer).await;

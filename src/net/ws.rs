@@ -22,9 +22,9 @@ use crate::gateway::Gateway;
 use crate::gateway::handshake::{self, Verdict};
 use crate::limits::{HANDSHAKE_MESSAGE_BYTES, READ_BUFFER_BYTES};
 use crate::rpc::{Table, dispatch};
+use crate::wire::Dialect as _;
 use crate::wire::event::{Event, Payload};
 use crate::wire::native::Native;
-use crate::wire::Dialect as _;
 
 /// Frame headers and masks that the meter sees beside a message's payload: room for a thousand
 /// fragments of an honest client.
@@ -91,7 +91,9 @@ async fn outbox_done(gateway: &Gateway, outbox: &Rc<Outbox>, reader: &mut Reader
     // Bounded by the writer's own stall limit for every byte, and by this for all of them.
     if let Ok(writer::Ended::Closed) = clock.timeout(stall.max(CLOSE_WAIT), writer).await {
         if outbox.closing().is_some_and(|close| close.code != 0) {
-            let rest = async { while poll_fn(|cx| Pin::new(&mut *reader).poll_next(cx)).await.is_some_and(|got| got.is_ok()) {} };
+            let rest = async {
+                while poll_fn(|cx| Pin::new(&mut *reader).poll_next(cx)).await.is_some_and(|got| got.is_ok()) {}
+            };
             let _ = clock.timeout(CLOSE_WAIT, rest).await;
         }
     }

@@ -59,7 +59,11 @@ fn words(kind: &Kind) -> String {
         Kind::Bool => "boolean".into(),
         Kind::Number => "number".into(),
         Kind::Int { min, max } if *max == i64::MAX || *max == i64::from(u32::MAX) => {
-            if *min == i64::MIN { "integer".into() } else { format!("integer ≥ {min}") }
+            if *min == i64::MIN {
+                "integer".into()
+            } else {
+                format!("integer ≥ {min}")
+            }
         }
         Kind::Int { min, max } => format!("integer {min}…{max}"),
         Kind::Text { min: 0, max: usize::MAX } => "string".into(),
@@ -96,11 +100,14 @@ pub fn events() -> String {
 pub fn schema(table: &Table) -> String {
     let mut methods = Map::new();
     for row in table.rows() {
-        methods.insert(row.name.to_owned(), json!({
-            "description": row.doc,
-            "params": (row.handler.params)().schema(),
-            "result": (row.handler.result)().schema(),
-        }));
+        methods.insert(
+            row.name.to_owned(),
+            json!({
+                "description": row.doc,
+                "params": (row.handler.params)().schema(),
+                "result": (row.handler.result)().schema(),
+            }),
+        );
     }
     let schema = json!({
         "$schema": "https://json-schema.org/draft/2020-12/schema",

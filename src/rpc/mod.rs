@@ -9,7 +9,6 @@ pub mod describe;
 pub mod dispatch;
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::rc::Rc;
 
 use serde::Serialize;
@@ -42,6 +41,7 @@ pub struct Method {
 }
 
 /// A method's function and the types that it takes and gives.
+#[derive(Debug)]
 pub struct Handler {
     /// How it runs.
     pub run: Run,
@@ -52,22 +52,13 @@ pub struct Handler {
 }
 
 /// How a method runs.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub enum Run {
     /// To its end at once.
     Now(fn(&Cx, Value) -> Result<Vec<u8>, Error>),
     /// It may wait; it is polled once at once, so that a quick request behind it cannot overtake
     /// its first part.
     Later(fn(Cx, Value) -> LocalFuture<'static, Result<Vec<u8>, Error>>),
-}
-
-impl fmt::Debug for Handler {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self.run {
-            Run::Now(_) => "now",
-            Run::Later(_) => "later",
-        })
-    }
 }
 
 /// What a handler is given beside its params.
@@ -113,9 +104,7 @@ impl Table {
     #[must_use]
     pub fn new(groups: &[&'static [Method]]) -> Self {
         let rows: Vec<_> = groups.iter().flat_map(|group| group.iter()).collect();
-        let names = rows.iter().flat_map(|row| {
-            std::iter::once(&row.name).chain(row.aliases).map(|name| (*name, *row))
-        });
+        let names = rows.iter().flat_map(|row| std::iter::once(&row.name).chain(row.aliases).map(|name| (*name, *row)));
         Self { by_name: names.collect(), rows }
     }
 
@@ -154,7 +143,8 @@ pub fn encode(result: &(impl Serialize + ?Sized)) -> Vec<u8> {
 pub fn decode<P: Wire + DeserializeOwned>(method: &str, mut params: Value) -> Result<P, Error> {
     let problems = P::KIND.check(&mut params);
     if problems.is_empty() {
-        return serde_json::from_value(params).map_err(|error| Error::invalid(format!("invalid {method} params: {error}")));
+        return serde_json::from_value(params)
+            .map_err(|error| Error::invalid(format!("invalid {method} params: {error}")));
     }
     Err(Error::invalid(format!("invalid {method} params: {}", problems.join("; "))))
 }

@@ -13,12 +13,12 @@ use serde_json::{Value, json};
 
 use super::Context;
 use super::choice::{self, Candidate};
-use crate::config::models::Model;
 use super::prompt;
 use super::providers::{Answer, Bounds, Delta, Fault, FaultKind, Finished, Prompt};
 use super::run::{End, Origin, Outcome, Run, Stop};
 use super::stream::RunStream;
 use super::tools::ToolOutput;
+use crate::config::models::Model;
 use crate::limits::{TOOL_CALLS, TOOL_ROUNDS};
 use crate::stores::{Durability, Entry, StoreError};
 use crate::wire::event::{ChatState, Lifecycle};
@@ -102,12 +102,15 @@ async fn rounds(
     let level = ask.thinking.or_else(|| ThinkingLevel::parse(entry.thinking_level.as_deref()?));
     let workspace = agent.workspace.clone().or_else(|| config.agents.defaults.workspace.clone());
     let workspace = workspace.unwrap_or_else(|| cx.places.workspace());
-    let system = prompt::system(&cx.sys, &prompt::Parts {
-        agent_name: agent.identity.name.as_deref().or(agent.name.as_deref()).unwrap_or("Barnacle"),
-        workspace: &workspace,
-        file_chars: usize::try_from(config.agents.defaults.bootstrap_max_chars).unwrap_or(usize::MAX),
-        extra: ask.extra_system_prompt.as_deref(),
-    });
+    let system = prompt::system(
+        &cx.sys,
+        &prompt::Parts {
+            agent_name: agent.identity.name.as_deref().or(agent.name.as_deref()).unwrap_or("Barnacle"),
+            workspace: &workspace,
+            file_chars: usize::try_from(config.agents.defaults.bootstrap_max_chars).unwrap_or(usize::MAX),
+            extra: ask.extra_system_prompt.as_deref(),
+        },
+    );
     let mut plan = Plan { candidates: candidates.models, next: 0, shortened: 0, failures: Vec::new() };
     let tools = cx.tools.offered(&ask.key);
     // What this run itself added to the conversation.
@@ -154,10 +157,15 @@ async fn rounds(
         if !text.trim().is_empty() {
             gathered.texts.push(text);
         }
-        let calls: Vec<_> = finished.content.into_iter().filter_map(|block| match block {
-            Block::ToolCall { id, name, arguments } => Some((id, name, arguments)),
-            _ => None,
-        }).take(TOOL_CALLS).collect();
+        let calls: Vec<_> = finished
+            .content
+            .into_iter()
+            .filter_map(|block| match block {
+                Block::ToolCall { id, name, arguments } => Some((id, name, arguments)),
+                _ => None,
+            })
+            .take(TOOL_CALLS)
+            .collect();
         if calls.is_empty() {
             let saved = cx.stores.transcripts.synced(&ask.file).await;
             return saved.map_err(|error| not_saved(&error));
@@ -303,9 +311,12 @@ async fn call_tool(
     show(stream, json!({"phase": "start", "name": name, "toolCallId": id, "args": arguments}));
     let output = cx.tools.call(&run.ask.key, &name, &arguments).await;
     let result = json!({"content": shown(&output), "details": output.details});
-    show(stream, json!({
-        "phase": "result", "name": name, "toolCallId": id, "isError": output.is_error, "result": result,
-    }));
+    show(
+        stream,
+        json!({
+            "phase": "result", "name": name, "toolCallId": id, "isError": output.is_error, "result": result,
+        }),
+    );
     let message = Message::ToolResult(ToolResultMessage {
         tool_call_id: id,
         tool_name: name,

@@ -34,6 +34,19 @@ pub use transcript_file::TranscriptFile;
 pub use transcripts::TranscriptStore;
 pub use usage::UsageStore;
 
+/// The gateway's stores. Cloning shares them.
+#[derive(Debug, Clone)]
+pub struct Stores {
+    /// Every durable write goes through it.
+    pub saver: Saver,
+    /// Which sessions there are.
+    pub sessions: SessionStore,
+    /// What was said in them.
+    pub transcripts: TranscriptStore,
+    /// Tokens and cost by day.
+    pub usage: UsageStore,
+}
+
 #[cfg(test)]
 mod bench;
 #[cfg(test)]

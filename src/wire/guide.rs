@@ -98,6 +98,9 @@ impl Dialect for Guide {
     /// the session key `sessionId` (guide section 5, methods.md 3.2).
     fn params(&self, method: &str, params: &mut Value) {
         let Value::Object(params) = params else { return };
+        if method == "logs.tail" {
+            params.entry("format").or_insert_with(|| "text".into());
+        }
         if !matches!(method, "agent" | "chat.send") {
             return;
         }

@@ -1,0 +1,27 @@
+//! The methods, a file for each domain. A method is one row, its types and its function.
+//!
+//! Methods know no socket and no dialect. To add one, add a row to its file; to add a domain, add a
+//! file and a line to [`GROUPS`].
+
+pub mod agent_run;
+pub mod agents;
+pub mod chat;
+pub mod logs;
+pub mod sessions;
+pub mod sessions_change;
+pub mod system;
+pub mod usage;
+
+use crate::rpc::Method;
+
+/// All methods, in the order in which hello-ok lists them.
+pub const GROUPS: &[&[Method]] = &[
+    system::METHODS,
+    logs::METHODS,
+    usage::METHODS,
+    agents::METHODS,
+    sessions::METHODS,
+    sessions_change::METHODS,
+    agent_run::METHODS,
+    chat::METHODS,
+];
