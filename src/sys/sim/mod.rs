@@ -6,6 +6,7 @@
 pub mod clock;
 pub mod files;
 mod forget;
+mod medium;
 pub mod world;
 
 pub use clock::SimClock;
