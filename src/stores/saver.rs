@@ -96,7 +96,9 @@ impl Saver {
         Ok(())
     }
 
-    /// Resolves when every forced append to the file before this call is on the medium.
+    /// Resolves when every forced append to the file before this call is on the medium. After a
+    /// failure, what was refused stays refused: a later sync that works may not cover it, because
+    /// the system may have dropped the bytes.
     pub fn synced(&self, path: &Path) -> Durable {
         let mut appended = self.0.appended.borrow_mut();
         let Some(file) = appended.get_mut(path).filter(|file| file.synced < file.forced) else {

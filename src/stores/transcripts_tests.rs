@@ -13,7 +13,7 @@ const DIR: &str = "/s";
 
 fn store(bench: &Bench) -> TranscriptStore {
     bench.files.create_dir(Path::new(DIR)).unwrap();
-    TranscriptStore::load(&bench.sys, &bench.saver, "/home/pi/clawd", &[DIR.into()]).unwrap()
+    TranscriptStore::load(&bench.sys, &bench.saver, "/home/pi/workspace", &[DIR.into()]).unwrap()
 }
 
 fn file(id: &str) -> TranscriptFile {
@@ -59,7 +59,7 @@ fn a_new_transcript_has_the_fields_of_the_field() {
     let time = "2026-11-22T18:29:46.000Z";
     assert_eq!(
         lines[0],
-        json!({"type": "session", "version": 3, "id": "s1", "timestamp": time, "cwd": "/home/pi/clawd"})
+        json!({"type": "session", "version": 3, "id": "s1", "timestamp": time, "cwd": "/home/pi/workspace"})
     );
     assert_eq!(lines[1]["parentId"], Value::Null);
     assert_eq!(

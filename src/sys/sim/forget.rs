@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use super::files::{Change, Inode, State, apply};
+use super::medium::{Change, Inode, State, apply};
 use crate::sys::Chance;
 
 /// Suffix of the temporary file of a replacement, as in `sys/disk.rs`.

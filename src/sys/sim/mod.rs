@@ -5,6 +5,9 @@
 
 pub mod clock;
 pub mod http;
+pub mod files;
+mod forget;
+mod medium;
 pub mod world;
 
 pub use clock::SimClock;

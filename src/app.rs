@@ -1,0 +1,109 @@
+//! Puts a gateway together: stores, runs, the gateway itself, and the front that takes connections.
+//!
+//! The program and the simulation both begin here, so that a test runs what a board runs.
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use jiff::tz::TimeZone;
+
+use crate::config::first_start::{Credential, Places};
+use crate::config::gateway::AuthMode;
+use crate::config::{Config, Current};
+use crate::events::Hub;
+use crate::gateway::auth::{Auth, Required};
+use crate::gateway::{Gateway, Parts};
+use crate::journal::Journal;
+use crate::methods::GROUPS;
+use crate::net::doors::Doors;
+use crate::net::listen::Front;
+use crate::net::origin::Rules;
+use crate::rpc::Table;
+use crate::runs::choice::LocalServer;
+use crate::runs::tools::Tools;
+use crate::runs::{Context, Runs};
+use crate::stores::{Saver, SessionStore, StoreError, Stores, TranscriptStore, UsageStore};
+use crate::sys::Sys;
+use crate::wire::DIALECTS;
+
+/// What a gateway starts with.
+#[derive(Debug)]
+pub struct Start {
+    /// The outside world.
+    pub sys: Sys,
+    /// Where files are.
+    pub places: Places,
+    /// The machine's name.
+    pub host: String,
+    /// The configuration.
+    pub config: Config,
+    /// What clients must show.
+    pub credential: Credential,
+    /// The log.
+    pub journal: Arc<Journal>,
+    /// What agents may do.
+    pub tools: Rc<dyn Tools>,
+}
+
+/// What clients must show, by mode.
+#[must_use]
+pub fn required(credential: &Credential) -> Required {
+    match credential.mode {
+        AuthMode::Token => Required::Token(credential.secret.clone()),
+        AuthMode::Password => Required::Password(credential.secret.clone()),
+    }
+}
+
+/// Reads the state directory and assembles the gateway. Nothing listens and no timer runs yet.
+///
+/// # Errors
+/// What the disk says when the state can't be read; damage that can be mended is mended and logged.
+pub fn assemble(start: Start) -> Result<Front, StoreError> {
+    let Start { sys, places, host, config, credential, journal, tools } = start;
+    let limits = config.gateway.limits.clone();
+    let default_agent = config.agents.default_agent().id.clone();
+    let saver = Saver::new(&sys);
+    let (sessions, problems) = SessionStore::load(&sys, &saver, &places.state_dir, &default_agent, &limits)?;
+    for problem in problems {
+        log::warn!("{problem}");
+    }
+    let workspace = config.agents.defaults.workspace.clone().unwrap_or_else(|| places.workspace());
+    let workspace = workspace.display().to_string();
+    let transcripts = TranscriptStore::load(&sys, &saver, &workspace, &sessions.sessions_dirs())?;
+    let usage = UsageStore::load(&sys, &saver, &places.state_dir, TimeZone::system())?;
+    let stores = Stores { saver, sessions, transcripts, usage };
+
+    let rules = Rc::new(Rules {
+        trusted_proxies: config.gateway.trusted_proxies.clone(),
+        allowed_origins: config.gateway.allowed_origins.clone(),
+        allowed_hosts: config.gateway.allowed_hosts.clone(),
+        host_name: host.clone(),
+    });
+    let config = Current::new(config);
+    let hub = Hub::new();
+    let runs = Runs::new(Rc::new(Context {
+        sys: sys.clone(),
+        config: config.clone(),
+        places: places.clone(),
+        limits: limits.clone(),
+        hub: hub.clone(),
+        stores: stores.clone(),
+        tools,
+        local: LocalServer::default(),
+        last_timestamp: Default::default(),
+    }));
+    let table = Rc::new(Table::new(GROUPS));
+    let gateway = Gateway::new(Parts {
+        auth: Auth::new(required(&credential), limits.auth_failures),
+        methods: DIALECTS.iter().map(|dialect| table.listed(*dialect)).collect(),
+        sys,
+        places,
+        host,
+        config,
+        hub,
+        stores,
+        runs,
+        journal,
+    });
+    Ok(Front { gateway, table, doors: Doors::new(&limits), rules })
+}
