@@ -16,6 +16,7 @@ pub mod net;
 pub mod rpc;
 pub mod runs;
 pub mod secret;
+pub mod serve;
 pub mod stores;
 pub mod sys;
 pub mod wire;

@@ -142,29 +142,29 @@ mod tests {
 
     fn places(test: &str) -> Places {
         let dir = std::env::temp_dir().join(format!("barnacle-config-{}-{test}", std::process::id()));
-        Disk.create_dir(&dir).unwrap();
+        Disk::default().create_dir(&dir).unwrap();
         for file in ["barnacle.json", "config.last-good.json"] {
-            Disk.remove(&dir.join(file)).unwrap();
+            Disk::default().remove(&dir.join(file)).unwrap();
         }
         Places { config_file: dir.join("barnacle.json"), state_dir: dir }
     }
 
     fn put(path: &Path, text: &[u8]) {
-        smol::block_on(Disk.replace(path.to_path_buf(), text.to_vec())).unwrap();
+        smol::block_on(Disk::default().replace(path.to_path_buf(), text.to_vec())).unwrap();
     }
 
     #[test]
     fn an_empty_file_falls_back_to_the_last_good_copy_and_says_so() {
         let places = places("empty");
         let env = BTreeMap::new();
-        assert_eq!(load(&Disk, &places, &env).unwrap().source, Source::Defaults);
+        assert_eq!(load(&Disk::default(), &places, &env).unwrap().source, Source::Defaults);
         put(&places.config_file, b"{gateway:{port:4000}}");
-        let loaded = load(&Disk, &places, &env).unwrap();
+        let loaded = load(&Disk::default(), &places, &env).unwrap();
         assert_eq!((loaded.source, loaded.config.gateway.port), (Source::File, 4000));
-        smol::block_on(keep_last_good(&Disk, &places, &loaded.raw.unwrap())).unwrap();
+        smol::block_on(keep_last_good(&Disk::default(), &places, &loaded.raw.unwrap())).unwrap();
         for nothing in [b"".as_slice(), b" \n", b"\0\0\0\0"] {
             put(&places.config_file, nothing);
-            let loaded = load(&Disk, &places, &env).unwrap();
+            let loaded = load(&Disk::default(), &places, &env).unwrap();
             assert_eq!((loaded.source, loaded.config.gateway.port), (Source::LastGood, 4000));
             assert!(loaded.warnings[0].to_string().contains("last good copy"));
         }
@@ -175,12 +175,15 @@ mod tests {
     fn an_invalid_file_is_an_error_even_with_a_last_good_copy() {
         let places = places("invalid");
         let env = BTreeMap::new();
-        smol::block_on(keep_last_good(&Disk, &places, "{}")).unwrap();
+        smol::block_on(keep_last_good(&Disk::default(), &places, "{}")).unwrap();
         put(&places.config_file, b"{gateway:{port:'x'}}");
-        let error = load(&Disk, &places, &env).unwrap_err().to_string();
+        let error = load(&Disk::default(), &places, &env).unwrap_err().to_string();
         assert!(error.starts_with("barnacle.json:1:16: gateway.port: "), "{error}");
         put(&places.config_file, b"{\n  a: '\xff'}");
-        assert_eq!(load(&Disk, &places, &env).unwrap_err().to_string(), "barnacle.json:2:7: this is not UTF-8 text");
+        assert_eq!(
+            load(&Disk::default(), &places, &env).unwrap_err().to_string(),
+            "barnacle.json:2:7: this is not UTF-8 text"
+        );
         std::fs::remove_dir_all(places.state_dir).unwrap();
     }
 }

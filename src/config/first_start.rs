@@ -286,14 +286,15 @@ mod tests {
         let env = env(variables);
         let (config, _) = Config::parse(text, "c", &env).map_err(|problems| problems[0].to_string())?;
         let places = Places { config_file: dir.join("c"), state_dir: dir.to_path_buf() };
-        smol::block_on(credential(flag, &config, &env, &places, &Disk, &Chance::seeded(5))).map_err(|e| e.to_string())
+        smol::block_on(credential(flag, &config, &env, &places, &Disk::default(), &Chance::seeded(5)))
+            .map_err(|e| e.to_string())
     }
 
     #[test]
     fn the_token_comes_from_flag_then_file_then_environment_then_a_made_one() {
         let dir = std::env::temp_dir().join(format!("barnacle-token-{}", std::process::id()));
-        Disk.create_dir(&dir).unwrap();
-        Disk.remove(&dir.join("token")).unwrap();
+        Disk::default().create_dir(&dir).unwrap();
+        Disk::default().remove(&dir.join("token")).unwrap();
         let text = "{gateway:{auth:{token:'secret-token'}}}";
         let flag = ask(Some("from-flag"), "{gateway:{auth:{password:'p'}}}", &[], &dir).unwrap();
         assert_eq!((flag.mode, flag.source), (AuthMode::Token, CredentialSource::Flag));

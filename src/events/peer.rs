@@ -35,19 +35,25 @@ pub struct Peer {
     next_call: Cell<u64>,
 }
 
+/// What is known of a connection when it is admitted; the fields are those of [`Peer`].
+#[derive(Debug)]
+#[allow(missing_docs, reason = "each is told at the field of the same name in Peer")]
+pub struct Admission {
+    pub id: u64,
+    pub conn_id: String,
+    pub dialect: &'static dyn Dialect,
+    pub grant: Grant,
+    pub client: Client,
+    pub address: Option<String>,
+    pub presence_key: Option<String>,
+    pub outbox: Rc<Outbox>,
+}
+
 impl Peer {
     /// A connection that was just admitted.
     #[must_use]
-    pub fn new(
-        id: u64,
-        conn_id: String,
-        dialect: &'static dyn Dialect,
-        grant: Grant,
-        client: Client,
-        address: Option<String>,
-        presence_key: Option<String>,
-        outbox: Rc<Outbox>,
-    ) -> Self {
+    pub fn new(admission: Admission) -> Self {
+        let Admission { id, conn_id, dialect, grant, client, address, presence_key, outbox } = admission;
         Self {
             id,
             conn_id,

@@ -145,7 +145,7 @@ fn status(gateway: &Gateway, key: &SessionKey) -> String {
         None => ("none configured".to_owned(), 0),
     };
     let used = entry.total_tokens.unwrap_or(0);
-    let percent = if window == 0 { 0 } else { used * 100 / window };
+    let percent = (used * 100).checked_div(window).unwrap_or(0);
     let level = entry.thinking_level.as_deref().unwrap_or("default");
     let mut text = format!("Barnacle {} on {}, up {}", crate::VERSION, gateway.host, span(gateway.uptime_ms()));
     let _ = write!(text, "\nModel: {model}\nThinking: {level}");

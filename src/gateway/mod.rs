@@ -24,6 +24,7 @@ use crate::config::first_start::Places;
 use crate::error::Error;
 use crate::events::budget::Budget;
 use crate::events::outbox::Outbox;
+use crate::events::peer::Admission;
 use crate::events::{EVENTS, HEALTH, Hub, PRESENCE, Peer, SHUTDOWN, TICK};
 use crate::journal::Journal;
 use crate::limits::{Limits, SHUTDOWN_GRACE_MS};
@@ -193,7 +194,7 @@ impl Gateway {
             self.presence.connected(key, client_entry(&client, &grant, ip, self.sys.clock.now_ms()));
             self.hub.bump_presence();
         }
-        let peer = Rc::new(Peer::new(id, conn_id, dialect, grant, client, address, presence_key, outbox));
+        let peer = Rc::new(Peer::new(Admission { id, conn_id, dialect, grant, client, address, presence_key, outbox }));
         self.hub.send(&peer, self.hello(&peer, &connect.id));
         self.hub.join(Rc::clone(&peer));
         self.refresh_health();

@@ -3,6 +3,7 @@
 //! Unlike the original, a connected client stays on the list however long it is silent.
 
 use std::cell::RefCell;
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 use crate::limits::{PRESENCE_ENTRIES, PRESENCE_TTL_MS};
@@ -166,7 +167,7 @@ impl Presence {
         entries.retain(|_, slot| slot.connections > 0 || now_ms.saturating_sub(slot.entry.ts) <= PRESENCE_TTL_MS);
         let mut list: Vec<Entry> = entries.values().map(|slot| slot.entry.clone()).collect();
         list.push(Entry { ts: now_ms, ..self.own.clone() });
-        list.sort_by(|a, b| b.ts.cmp(&a.ts));
+        list.sort_by_key(|entry| Reverse(entry.ts));
         list
     }
 }

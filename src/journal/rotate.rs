@@ -176,40 +176,40 @@ mod tests {
 
     fn rules(test: &str) -> Bench {
         let dir = std::env::temp_dir().join(format!("barnacle-rotate-{}-{test}", std::process::id()));
-        Disk.create_dir(&dir).unwrap();
-        for entry in Disk.list(&dir).unwrap() {
-            Disk.remove(&dir.join(entry.name)).unwrap();
+        Disk::default().create_dir(&dir).unwrap();
+        for entry in Disk::default().list(&dir).unwrap() {
+            Disk::default().remove(&dir.join(entry.name)).unwrap();
         }
         Bench(Rules { file: dir.join("gateway.log"), max_bytes: 100, files: 3, days: 14 })
     }
 
     fn text(path: &Path) -> String {
-        String::from_utf8(Disk.read(path, 10_000).unwrap()).unwrap()
+        String::from_utf8(Disk::default().read(path, 10_000).unwrap()).unwrap()
     }
 
     #[test]
     fn a_full_file_is_put_aside_and_the_oldest_is_deleted() {
         let bench = rules("full");
         let rules = &bench.0;
-        let now = Disk.list(Path::new("/")).unwrap()[0].modified_ms;
+        let now = Disk::default().list(Path::new("/")).unwrap()[0].modified_ms;
         let lines: String = (0..40).map(|number| format!("line {number:04}\n")).collect();
-        let outcome = append(&Disk, rules, &lines, now);
+        let outcome = append(&Disk::default(), rules, &lines, now);
         assert!(outcome.error.is_none());
         assert_eq!(outcome.lines, 40);
         let kept = text(&numbered(&rules.file, 2)) + &text(&numbered(&rules.file, 1)) + &text(&rules.file);
         assert!(lines.ends_with(&kept) && kept.starts_with("line 0010\n"), "{kept}");
-        assert!(Disk.size(&numbered(&rules.file, 3)).is_err());
+        assert!(Disk::default().size(&numbered(&rules.file, 3)).is_err());
     }
 
     #[test]
     fn a_torn_last_line_is_ended_and_a_long_line_gets_a_file_of_its_own() {
         let bench = rules("torn");
         let rules = &bench.0;
-        Disk.append(&rules.file, b"half a li").unwrap();
-        assert_eq!(append(&Disk, rules, "whole\n", 0).lines, 1);
+        Disk::default().append(&rules.file, b"half a li").unwrap();
+        assert_eq!(append(&Disk::default(), rules, "whole\n", 0).lines, 1);
         assert_eq!(text(&rules.file), "half a li\nwhole\n");
         let long = "y".repeat(300) + "\n";
-        assert_eq!(append(&Disk, rules, &long, 0).lines, 1);
+        assert_eq!(append(&Disk::default(), rules, &long, 0).lines, 1);
         assert_eq!(text(&rules.file), long);
     }
 
@@ -218,22 +218,24 @@ mod tests {
         let bench = rules("old");
         let rules = &bench.0;
         for name in ["gateway.log", "gateway.log.1", "gateway.log.7", "gateway.log.x", "other.log"] {
-            Disk.append(&rules.file.with_file_name(name), b"x\n").unwrap();
+            Disk::default().append(&rules.file.with_file_name(name), b"x\n").unwrap();
         }
-        let names = || Disk.list(rules.file.parent().unwrap()).unwrap().into_iter().map(|e| e.name).collect::<Vec<_>>();
-        let written = Disk.list(rules.file.parent().unwrap()).unwrap()[0].modified_ms;
-        expire(&Disk, rules, written + 13 * DAY_MS).unwrap();
+        let names = || {
+            Disk::default().list(rules.file.parent().unwrap()).unwrap().into_iter().map(|e| e.name).collect::<Vec<_>>()
+        };
+        let written = Disk::default().list(rules.file.parent().unwrap()).unwrap()[0].modified_ms;
+        expire(&Disk::default(), rules, written + 13 * DAY_MS).unwrap();
         assert_eq!(names(), ["gateway.log", "gateway.log.1", "gateway.log.x", "other.log"]);
-        expire(&Disk, rules, 0).unwrap();
+        expire(&Disk::default(), rules, 0).unwrap();
         assert_eq!(names().len(), 4);
-        expire(&Disk, rules, written + 15 * DAY_MS).unwrap();
+        expire(&Disk::default(), rules, written + 15 * DAY_MS).unwrap();
         assert_eq!(names(), ["gateway.log.x", "other.log"]);
     }
 
     #[test]
     fn a_directory_that_cannot_be_written_is_an_error_and_no_line_counts_as_written() {
         let rules = Rules { file: PathBuf::from("/proc/no/such/gateway.log"), max_bytes: 100, files: 3, days: 14 };
-        let outcome = append(&Disk, &rules, "x\n", 0);
+        let outcome = append(&Disk::default(), &rules, "x\n", 0);
         assert_eq!(outcome.lines, 0);
         assert!(outcome.error.is_some());
     }

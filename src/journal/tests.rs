@@ -44,9 +44,9 @@ impl Drop for Bench {
 impl Bench {
     fn new(test: &str) -> Self {
         let dir = std::env::temp_dir().join(format!("barnacle-journal-{}-{test}", std::process::id()));
-        Disk.create_dir(&dir).unwrap();
+        Disk::default().create_dir(&dir).unwrap();
         let file = dir.join("gateway.log");
-        Disk.remove(&file).unwrap();
+        Disk::default().remove(&file).unwrap();
         let (console, now) = (Console::default(), Arc::new(AtomicU64::new(1_737_972_000_000)));
         let settings = Settings {
             console_level: LevelFilter::Warn,
@@ -85,7 +85,7 @@ impl Bench {
     }
 
     fn on_disk(&self) -> Vec<String> {
-        let text = Disk.read(&self.file, 1_000_000).unwrap_or_default();
+        let text = Disk::default().read(&self.file, 1_000_000).unwrap_or_default();
         String::from_utf8(text).unwrap().lines().map(guide_line).collect()
     }
 }
@@ -98,7 +98,7 @@ fn lines_go_where_their_level_says_and_foreign_crates_are_kept_short() {
     bench.log(Level::Warn, "c");
     bench.log_as("hyper::proto", Level::Info, "d");
     bench.log_as("hyper::proto", Level::Warn, "e");
-    bench.journal.write_out(&Disk, bench.now());
+    bench.journal.write_out(&Disk::default(), bench.now());
     assert_eq!(bench.shown(), "<4>net: c\n<4>hyper/proto: e\n");
     let expected = ["INFO: b", "WARN: c", "WARN: e"].map(|line| format!("[2025-01-27 10:00:00] {line}"));
     assert_eq!(bench.on_disk(), expected);
@@ -111,7 +111,7 @@ fn a_write_is_due_after_a_minute_or_an_error() {
     bench.log(Level::Info, "b");
     assert!(!bench.journal.is_due(bench.now()));
     assert!(bench.journal.is_due(bench.pass(60_000)));
-    bench.journal.write_out(&Disk, bench.now());
+    bench.journal.write_out(&Disk::default(), bench.now());
     assert!(!bench.journal.is_due(bench.pass(600_000)));
     bench.log(Level::Error, "c");
     assert!(bench.journal.is_due(bench.now()));
@@ -140,7 +140,7 @@ fn no_secret_reaches_console_memory_or_disk() {
     let bench = Bench::new("secrets");
     bench.journal.protect(&[Secret::new("herring-and-cod")]);
     bench.log(Level::Error, "with herring-and-cod and sk-abcdefghijklmnop");
-    bench.journal.write_out(&Disk, bench.now());
+    bench.journal.write_out(&Disk::default(), bench.now());
     let everything = bench.shown() + &bench.journal.recent(9).join("") + &bench.on_disk().join("");
     assert!(!everything.contains("herring") && !everything.contains("abcdefgh"), "{everything}");
     assert_eq!(everything.matches("with [secret] and sk-[secret]").count(), 3);
@@ -161,20 +161,20 @@ fn a_long_message_is_cut_and_a_hidden_newline_makes_no_line() {
 fn the_tail_holds_lines_that_wait_for_the_disk_and_goes_on_after_the_write() {
     let bench = Bench::new("tail");
     bench.log(Level::Info, "one");
-    bench.journal.write_out(&Disk, bench.now());
+    bench.journal.write_out(&Disk::default(), bench.now());
     bench.log(Level::Info, "two");
     let ask = Ask::default();
-    let first = bench.journal.tail(&Disk, ask);
+    let first = bench.journal.tail(&Disk::default(), ask);
     assert_eq!(first.lines.len(), 2);
     assert_eq!((first.cursor, first.reset, first.truncated), (first.size, false, false));
-    bench.journal.write_out(&Disk, bench.now());
+    bench.journal.write_out(&Disk::default(), bench.now());
     bench.log(Level::Info, "three");
-    let next = bench.journal.tail(&Disk, Ask { cursor: Some(first.cursor), ..ask });
+    let next = bench.journal.tail(&Disk::default(), Ask { cursor: Some(first.cursor), ..ask });
     assert_eq!(
         next.lines.iter().map(|line| guide_line(line)).collect::<Vec<_>>(),
         ["[2025-01-27 10:00:00] INFO: three"]
     );
-    assert!(Disk.size(&bench.file).unwrap() < next.size);
+    assert!(Disk::default().size(&bench.file).unwrap() < next.size);
 }
 
 /// A disk that is full, or gone, while `refuses`.
@@ -191,37 +191,37 @@ impl Refusing {
 
 impl Files for Refusing {
     fn read(&self, path: &Path, max_bytes: u64) -> io::Result<Vec<u8>> {
-        self.check().and_then(|()| Disk.read(path, max_bytes))
+        self.check().and_then(|()| Disk::default().read(path, max_bytes))
     }
     fn read_at(&self, path: &Path, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
-        self.check().and_then(|()| Disk.read_at(path, offset, buffer))
+        self.check().and_then(|()| Disk::default().read_at(path, offset, buffer))
     }
     fn size(&self, path: &Path) -> io::Result<u64> {
-        self.check().and_then(|()| Disk.size(path))
+        self.check().and_then(|()| Disk::default().size(path))
     }
     fn list(&self, dir: &Path) -> io::Result<Vec<Entry>> {
-        Disk.list(dir)
+        Disk::default().list(dir)
     }
     fn create_dir(&self, dir: &Path) -> io::Result<()> {
-        self.check().and_then(|()| Disk.create_dir(dir))
+        self.check().and_then(|()| Disk::default().create_dir(dir))
     }
     fn append(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
-        self.check().and_then(|()| Disk.append(path, bytes))
+        self.check().and_then(|()| Disk::default().append(path, bytes))
     }
     fn truncate(&self, path: &Path, size_bytes: u64) -> io::Result<()> {
-        Disk.truncate(path, size_bytes)
+        Disk::default().truncate(path, size_bytes)
     }
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        self.check().and_then(|()| Disk.rename(from, to))
+        self.check().and_then(|()| Disk::default().rename(from, to))
     }
     fn remove(&self, path: &Path) -> io::Result<()> {
-        Disk.remove(path)
+        Disk::default().remove(path)
     }
     fn sync(&self, _: PathBuf) -> LocalFuture<'static, io::Result<()>> {
         Box::pin(std::future::ready(self.check()))
     }
     fn replace(&self, path: PathBuf, bytes: Vec<u8>) -> LocalFuture<'static, io::Result<()>> {
-        Disk.replace(path, bytes)
+        Disk::default().replace(path, bytes)
     }
 }
 

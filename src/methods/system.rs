@@ -208,7 +208,7 @@ fn status(cx: &Cx, _: Ignored) -> Result<Status, Error> {
 
 fn recent_row(cx: &Cx, row: &crate::stores::Row, default: Option<&crate::config::models::Model>) -> Recent {
     let entry = row.entry();
-    let context_tokens = entry.context_tokens.or(default.map(|model| model.context_window));
+    let context_tokens = entry.context_tokens.or_else(|| default.map(|model| model.context_window));
     let total_tokens = entry.total_tokens.unwrap_or(0);
     let mut flags = Vec::new();
     flags.extend(entry.thinking_level.as_ref().map(|level| format!("think:{level}")));
@@ -230,7 +230,7 @@ fn recent_row(cx: &Cx, row: &crate::stores::Row, default: Option<&crate::config:
         aborted_last_run: entry.aborted_last_run,
         input_tokens: entry.input_tokens,
         output_tokens: entry.output_tokens,
-        model: entry.model.or(default.map(|model| model.id.clone())),
+        model: entry.model.or_else(|| default.map(|model| model.id.clone())),
         flags,
     }
 }
@@ -262,7 +262,7 @@ fn event(cx: &Cx, params: Value) -> Result<Done, Error> {
     let report = text("text").ok_or_else(|| Error::invalid("text required"))?;
     let parsed = Beacon::parse(&report);
     let entry = Entry {
-        host: text("host").or(parsed.host.clone()),
+        host: text("host").or_else(|| parsed.host.clone()),
         ip: text("ip").or(parsed.ip),
         version: text("version").or(parsed.version),
         platform: text("platform"),

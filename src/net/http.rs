@@ -88,6 +88,7 @@ pub async fn head(
 }
 
 /// `Ok` is the upgrade, `Err` any other answer.
+#[allow(clippy::result_large_err, reason = "made once a connection and moved once")]
 fn answer(request: &Request<Incoming>, rules: &Rules) -> Result<Answer, Answer> {
     let headers = request.headers();
     if let Err(foreign) = rules.admit(headers) {

@@ -180,7 +180,8 @@ async fn next_text(reader: &mut Reader, meter: &Meter, outbox: &Outbox) -> Optio
             }
             Ok(Message::Ping(payload) | Message::Pong(payload)) => meter.control(payload.len()),
             Ok(Message::Close(_) | Message::Frame(_)) => {
-                // The library has queued the answer to the peer's close.
+                // The library writes its answer to the peer's close when it is polled once more.
+                let _ = poll_fn(|cx| Poll::Ready(Pin::new(&mut *reader).poll_next(cx))).await;
                 outbox.finish();
                 return None;
             }

@@ -82,7 +82,7 @@ fn start(
 
 /// Queues a reply. One that can never fit into the connection's outbox becomes an error that says so.
 pub(super) fn reply(gateway: &Gateway, caller: &Peer, id: &Value, outcome: &Result<Vec<u8>, Error>) {
-    let mut frame = caller.dialect.reply(id, outcome.as_deref().map_err(|error| error));
+    let mut frame = caller.dialect.reply(id, outcome.as_deref());
     if frame.len() as u64 > gateway.limits.max_buffered_bytes / 2 {
         let message = format!("the answer has {} bytes, too many to buffer; ask for less with limit", frame.len());
         frame = caller.dialect.reply(id, Err(&Error::invalid(message)));

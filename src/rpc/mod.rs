@@ -51,14 +51,17 @@ pub struct Handler {
     pub result: fn() -> Kind,
 }
 
+/// A result as JSON text, or the refusal.
+pub type Reply = Result<Vec<u8>, Error>;
+
 /// How a method runs.
 #[derive(Clone, Copy, Debug)]
 pub enum Run {
     /// To its end at once.
-    Now(fn(&Cx, Value) -> Result<Vec<u8>, Error>),
+    Now(fn(&Cx, Value) -> Reply),
     /// It may wait; it is polled once at once, so that a quick request behind it cannot overtake
     /// its first part.
-    Later(fn(Cx, Value) -> LocalFuture<'static, Result<Vec<u8>, Error>>),
+    Later(fn(Cx, Value) -> LocalFuture<'static, Reply>),
 }
 
 /// What a handler is given beside its params.

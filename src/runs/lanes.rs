@@ -53,7 +53,7 @@ impl<R: Clone + PartialEq> Lanes<R> {
         if waiting >= self.bounds.lane_max || self.queued >= self.bounds.queued_max { Err(Full) } else { Ok(()) }
     }
 
-    /// Takes a run; [`next`](Self::next) tells when it may start.
+    /// Takes a run; [`begin`](Self::begin) tells when it may start.
     pub fn push(&mut self, session: &str, run: R) {
         let lane =
             self.sessions.entry(session.to_owned()).or_insert_with(|| Lane { going: None, waiting: VecDeque::new() });
@@ -65,7 +65,7 @@ impl<R: Clone + PartialEq> Lanes<R> {
     }
 
     /// A run that may start now, if there is one.
-    pub fn next(&mut self) -> Option<R> {
+    pub fn begin(&mut self) -> Option<R> {
         if self.going >= self.bounds.going_max {
             return None;
         }
@@ -138,9 +138,9 @@ mod tests {
         lanes.push("a", 1);
         lanes.push("a", 2);
         lanes.push("b", 3);
-        assert_eq!((lanes.next(), lanes.next(), lanes.next()), (Some(1), Some(3), None));
+        assert_eq!((lanes.begin(), lanes.begin(), lanes.begin()), (Some(1), Some(3), None));
         lanes.done("a");
-        assert_eq!((lanes.next(), lanes.next()), (Some(2), None));
+        assert_eq!((lanes.begin(), lanes.begin()), (Some(2), None));
         lanes.done("a");
         lanes.done("b");
         assert_eq!((lanes.going(), lanes.queued(), lanes.sessions.len()), (0, 0, 0));
@@ -152,11 +152,11 @@ mod tests {
         lanes.push("a", 1);
         lanes.push("a", 2);
         lanes.push("b", 3);
-        assert_eq!((lanes.next(), lanes.next()), (Some(1), None));
+        assert_eq!((lanes.begin(), lanes.begin()), (Some(1), None));
         lanes.done("a");
-        assert_eq!(lanes.next(), Some(3));
+        assert_eq!(lanes.begin(), Some(3));
         lanes.done("b");
-        assert_eq!(lanes.next(), Some(2));
+        assert_eq!(lanes.begin(), Some(2));
     }
 
     #[test]
@@ -178,6 +178,6 @@ mod tests {
         lanes.push("a", 1);
         assert!(lanes.withdraw("a", &1));
         assert!(!lanes.withdraw("a", &1));
-        assert_eq!((lanes.next(), lanes.queued(), lanes.sessions.len(), lanes.ready.len()), (None, 0, 0, 0));
+        assert_eq!((lanes.begin(), lanes.queued(), lanes.sessions.len(), lanes.ready.len()), (None, 0, 0, 0));
     }
 }

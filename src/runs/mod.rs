@@ -146,7 +146,7 @@ impl Runs {
     /// Starts what may start.
     pub fn pump(&self) {
         loop {
-            let next = self.0.lanes.borrow_mut().next();
+            let next = self.0.lanes.borrow_mut().begin();
             let Some(run_id) = next else { return };
             let run = self.0.active.borrow().get(&run_id).cloned();
             if let Some(run) = run {

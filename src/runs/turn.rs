@@ -5,6 +5,7 @@
 
 use std::collections::BTreeSet;
 use std::future::poll_fn;
+use std::path::Path;
 use std::pin::pin;
 use std::rc::Rc;
 use std::task::Poll;
@@ -355,8 +356,9 @@ async fn say_what_to_configure(
 ) -> Result<(), String> {
     let text = format!(
         "No model is configured, and no Ollama or llama.cpp server answers on this machine. Paste this there, with \
-         your own key, and ask again:\n\necho '{{models:{{providers:{{anthropic:{{apiKey:\"YOUR-KEY\"}}}}}}}}' > {config} && \
+         your own key, and ask again:\n\nmkdir -p {dir} && echo '{{models:{{providers:{{anthropic:{{apiKey:\"YOUR-KEY\"}}}}}}}}' > {config} && \
          pkill -HUP -x barnacle\n\nCommands work without a model: /help lists them.",
+        dir = cx.places.config_file.parent().unwrap_or_else(|| Path::new(".")).display(),
         config = cx.places.config_file.display()
     );
     stream.say(&text);

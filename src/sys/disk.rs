@@ -5,9 +5,13 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use smol::lock::Semaphore;
 
 use super::LocalFuture;
 use super::files::{Entry, Files};
+use crate::limits::POOL_THREADS;
 
 /// Mode of every file: readable by its owner only.
 const FILE_MODE: u32 = 0o600;
@@ -16,9 +20,29 @@ const DIR_MODE: u32 = 0o700;
 /// Suffix of the temporary file of a replacement; left over only by a power cut.
 const TEMPORARY_SUFFIX: &str = "tmp";
 
-/// Real files.
-#[derive(Debug, Default, Clone, Copy)]
-pub struct Disk;
+/// Real files. At most [`POOL_THREADS`] operations wait for the medium at once; the next one waits
+/// its turn on the loop, so that no more threads than that are ever started for it.
+#[derive(Debug, Clone)]
+pub struct Disk {
+    pool: Arc<Semaphore>,
+}
+
+impl Default for Disk {
+    fn default() -> Self {
+        Self { pool: Arc::new(Semaphore::new(POOL_THREADS)) }
+    }
+}
+
+impl Disk {
+    /// Runs a blocking operation off the loop.
+    fn off_the_loop<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> LocalFuture<'static, T> {
+        let pool = Arc::clone(&self.pool);
+        Box::pin(async move {
+            let _place = pool.acquire_arc().await;
+            smol::unblock(work).await
+        })
+    }
+}
 
 impl Files for Disk {
     fn read(&self, path: &Path, max_bytes: u64) -> io::Result<Vec<u8>> {
@@ -90,14 +114,14 @@ impl Files for Disk {
     }
 
     fn sync(&self, path: PathBuf) -> LocalFuture<'static, io::Result<()>> {
-        Box::pin(smol::unblock(move || {
+        self.off_the_loop(move || {
             File::open(&path)?.sync_all()?;
             sync_dir_of(&path)
-        }))
+        })
     }
 
     fn replace(&self, path: PathBuf, bytes: Vec<u8>) -> LocalFuture<'static, io::Result<()>> {
-        Box::pin(smol::unblock(move || replace_now(&path, &bytes)))
+        self.off_the_loop(move || replace_now(&path, &bytes))
     }
 }
 

@@ -11,6 +11,7 @@ pub mod disk;
 pub mod files;
 pub mod http;
 pub mod hyper_io;
+pub mod instance;
 pub mod latch;
 pub mod sim;
 pub mod tasks;

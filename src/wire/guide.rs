@@ -65,7 +65,7 @@ impl Dialect for Guide {
         "guide"
     }
 
-    fn open(&self, first: &Map<String, Value>) -> Option<Result<Connect, Refused>> {
+    fn open(&self, first: &Map<String, Value>) -> Option<Result<Connect, Box<Refused>>> {
         if first.contains_key("type") || !(first.contains_key("minProtocol") || first.contains_key("client")) {
             return None;
         }
@@ -138,7 +138,7 @@ impl Dialect for Guide {
     }
 }
 
-fn open(first: &Map<String, Value>) -> Result<Connect, Refused> {
+fn open(first: &Map<String, Value>) -> Result<Connect, Box<Refused>> {
     let mut value = Value::Object(first.clone());
     let mut problems = Handshake::KIND.check(&mut value);
     let handshake = match serde_json::from_value::<Handshake>(value) {
@@ -149,7 +149,7 @@ fn open(first: &Map<String, Value>) -> Result<Connect, Refused> {
             }
             let message = format!("invalid connect params: {}", problems.join("; "));
             let reply = Some((Value::Null, Error::invalid(message.clone())));
-            return Err(Refused { reply, code: 1008, reason: message });
+            return Err(Box::new(Refused { reply, code: 1008, reason: message }));
         }
     };
     let client = handshake.client;

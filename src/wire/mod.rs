@@ -30,7 +30,7 @@ pub trait Dialect: fmt::Debug {
     fn name(&self) -> &'static str;
 
     /// Reads a connection's first frame, if it is one of this dialect.
-    fn open(&self, first: &Map<String, Value>) -> Option<Result<Connect, Refused>>;
+    fn open(&self, first: &Map<String, Value>) -> Option<Result<Connect, Box<Refused>>>;
 
     /// The answer to an accepted handshake.
     fn hello(&self, connect_id: &Value, hello: &Hello<'_>) -> Vec<u8>;

@@ -51,7 +51,7 @@ impl Dialect for Native {
         "native"
     }
 
-    fn open(&self, first: &Map<String, Value>) -> Option<Result<Connect, Refused>> {
+    fn open(&self, first: &Map<String, Value>) -> Option<Result<Connect, Box<Refused>>> {
         if !first.contains_key("type") {
             return None;
         }
@@ -107,8 +107,8 @@ impl Dialect for Native {
 }
 
 /// Rows 2 to 4 of connection.md 2.5.
-fn open(first: &Map<String, Value>) -> Result<Connect, Refused> {
-    let refused = |reply, reason: &str| Refused { reply, code: POLICY_VIOLATION, reason: reason.to_owned() };
+fn open(first: &Map<String, Value>) -> Result<Connect, Box<Refused>> {
+    let refused = |reply, reason: &str| Box::new(Refused { reply, code: POLICY_VIOLATION, reason: reason.to_owned() });
     let mut request = Value::Object(first.clone());
     if !frame::RequestShape::KIND.check(&mut request).is_empty() {
         return Err(refused(None, "invalid request frame"));
@@ -149,9 +149,9 @@ fn open(first: &Map<String, Value>) -> Result<Connect, Refused> {
     })
 }
 
-fn refuse_params(id: Value, problems: &[String]) -> Refused {
+fn refuse_params(id: Value, problems: &[String]) -> Box<Refused> {
     let message = format!("invalid connect params: {}", problems.join("; "));
-    Refused { reply: Some((id, Error::invalid(message.clone()))), code: POLICY_VIOLATION, reason: message }
+    Box::new(Refused { reply: Some((id, Error::invalid(message.clone()))), code: POLICY_VIOLATION, reason: message })
 }
 
 /// Two codes exist natively but are never sent; clients see `UNAVAILABLE` (connection.md 1.4).

@@ -70,18 +70,18 @@ pub enum Kind {
     /// An array, its length within bounds.
     List {
         /// What each item must be.
-        of: &'static Kind,
+        of: &'static Self,
         /// Fewest items.
         min: usize,
         /// Most items.
         max: usize,
     },
     /// An object with free keys.
-    Map(&'static Kind),
+    Map(&'static Self),
     /// An object with these fields.
     Object(&'static Shape),
     /// The same, or `null`.
-    OrNull(&'static Kind),
+    OrNull(&'static Self),
 }
 
 /// A string of at least `min` characters.

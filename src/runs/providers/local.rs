@@ -187,7 +187,7 @@ mod tests {
         let sys = Sys {
             clock: Rc::new(world.clock.clone()),
             chance: Rc::new(Chance::seeded(1)),
-            files: Rc::new(Disk),
+            files: Rc::new(Disk::default()),
             http: Rc::new(http),
             tasks: world.tasks(),
         };

@@ -41,7 +41,7 @@ fn play_with(provider: Provider, output_bytes: usize, scripts: impl IntoIterator
     let sys = Sys {
         clock: Rc::new(world.clock.clone()),
         chance: Rc::new(Chance::seeded(5)),
-        files: Rc::new(Disk),
+        files: Rc::new(Disk::default()),
         http: Rc::new(http.clone()),
         tasks: world.tasks(),
     };
@@ -233,7 +233,7 @@ fn an_answer_that_is_given_up_is_aborted() {
     let sys = Sys {
         clock: Rc::new(world.clock.clone()),
         chance: Rc::new(Chance::seeded(5)),
-        files: Rc::new(Disk),
+        files: Rc::new(Disk::default()),
         http: Rc::new(http),
         tasks: world.tasks(),
     };

@@ -15,7 +15,7 @@ struct Scratch(PathBuf);
 impl Scratch {
     fn new(name: &str) -> Self {
         let dir = std::env::temp_dir().join(format!("barnacle-{name}-{}", std::process::id()));
-        Disk.create_dir(&dir).unwrap();
+        Disk::default().create_dir(&dir).unwrap();
         Self(dir)
     }
 }
@@ -59,7 +59,7 @@ fn disk_and_simulation_answer_the_same_operations_alike() {
             };
             shown.map_err(|error| error.kind())
         };
-        assert_eq!(act(&Disk), act(&sim), "step {step}: {what} {path:?} {other:?}");
+        assert_eq!(act(&Disk::default()), act(&sim), "step {step}: {what} {path:?} {other:?}");
         for dir in [scratch.0.clone(), scratch.0.join("sub"), scratch.0.join("none")] {
             let names = |files: &dyn Files| {
                 files
@@ -67,7 +67,7 @@ fn disk_and_simulation_answer_the_same_operations_alike() {
                     .map(|all| all.into_iter().map(|one| (one.name, one.is_dir, one.size_bytes)).collect::<Vec<_>>())
                     .map_err(|error| error.kind())
             };
-            assert_eq!(names(&Disk), names(&sim), "step {step}");
+            assert_eq!(names(&Disk::default()), names(&sim), "step {step}");
         }
     }
 }

@@ -4,15 +4,13 @@
 //! to the next deadline. The same seed gives the same run.
 
 pub mod clock;
-pub mod http;
 pub mod files;
 mod forget;
+pub mod http;
 mod medium;
 pub mod world;
 
 pub use clock::SimClock;
-pub use http::ScriptedHttp;
-pub mod files;
-mod forget;
 pub use files::SimFiles;
+pub use http::ScriptedHttp;
 pub use world::World;
