@@ -4,6 +4,7 @@
 //! `limits error secret → sys → wire → config stores journal → events → runs → gateway → rpc → methods → net → cli`.
 //! `docs/design.md` tells the way of a request through them.
 
+pub mod cli;
 pub mod config;
 pub mod error;
 pub mod events;
