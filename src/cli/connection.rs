@@ -120,14 +120,14 @@ impl Target {
         let is_here = endpoint.as_ref().is_none_or(Endpoint::is_loopback);
         let config_file = config_file(reach, environment).filter(|_| is_here);
         let (configured, config_trouble) = match config_file {
-            Some(path) => match Configured::read(&Disk, &path, environment) {
+            Some(path) => match Configured::read(&Disk::default(), &path, environment) {
                 Ok(configured) => (configured, None),
                 Err(trouble) => (Configured::default(), Some(trouble)),
             },
             None => (Configured::default(), None),
         };
         let endpoint = endpoint.unwrap_or_else(|| Endpoint::local(configured.port.unwrap_or(DEFAULT_PORT)));
-        let (token, password, source) = secrets(reach, environment, &configured, is_here, &Disk);
+        let (token, password, source) = secrets(reach, environment, &configured, is_here, &Disk::default());
         Ok(Self { endpoint, token, password, source, config_trouble, timeout: reach.timeout })
     }
 }
@@ -256,21 +256,21 @@ mod tests {
     #[test]
     fn a_secret_comes_from_flag_then_environment_then_config_then_file() {
         let dir = std::env::temp_dir().join(format!("barnacle-cli-token-{}", std::process::id()));
-        Disk.create_dir(&dir).unwrap();
-        Disk.remove(&dir.join("token")).unwrap();
+        Disk::default().create_dir(&dir).unwrap();
+        Disk::default().remove(&dir.join("token")).unwrap();
         let reach = Reach { state_dir: Some(dir.display().to_string()), ..Reach::default() };
         let flag = Reach { password: Some("pw".into()), ..reach.clone() };
         let variables = environment(&[("BARNACLE_TOKEN", "env")]);
         let config = Configured { token: Some(Secret::new("config")), ..Configured::default() };
 
-        let (token, password, source) = secrets(&flag, &variables, &config, true, &Disk);
+        let (token, password, source) = secrets(&flag, &variables, &config, true, &Disk::default());
         assert!(token.is_none() && password.unwrap().matches("pw") && source == Source::Flag);
-        let (token, _, source) = secrets(&reach, &variables, &config, true, &Disk);
+        let (token, _, source) = secrets(&reach, &variables, &config, true, &Disk::default());
         assert!(token.unwrap().matches("env") && source == Source::Environment);
-        let (token, _, source) = secrets(&reach, &environment(&[]), &config, true, &Disk);
+        let (token, _, source) = secrets(&reach, &environment(&[]), &config, true, &Disk::default());
         assert!(token.unwrap().matches("config") && source == Source::Config);
 
-        let from_file = |is_here| secrets(&reach, &environment(&[]), &Configured::default(), is_here, &Disk);
+        let from_file = |is_here| secrets(&reach, &environment(&[]), &Configured::default(), is_here, &Disk::default());
         let path = dir.join("token");
         assert_eq!(from_file(true).2, Source::NoFile(path.clone(), io::ErrorKind::NotFound));
         Disk.append(&path, b"\0\0\n").unwrap();
@@ -279,7 +279,7 @@ mod tests {
         let (token, _, source) = from_file(true);
         assert!(token.unwrap().matches("secret") && source == Source::File(path));
         assert_eq!(from_file(false).2, Source::Elsewhere);
-        Disk.remove(&dir.join("token")).unwrap();
+        Disk::default().remove(&dir.join("token")).unwrap();
         std::fs::remove_dir(&dir).unwrap();
     }
 
