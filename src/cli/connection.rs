@@ -273,9 +273,9 @@ mod tests {
         let from_file = |is_here| secrets(&reach, &environment(&[]), &Configured::default(), is_here, &Disk::default());
         let path = dir.join("token");
         assert_eq!(from_file(true).2, Source::NoFile(path.clone(), io::ErrorKind::NotFound));
-        Disk.append(&path, b"\0\0\n").unwrap();
+        Disk::default().append(&path, b"\0\0\n").unwrap();
         assert_eq!(from_file(true).2, Source::NoFile(path.clone(), io::ErrorKind::NotFound));
-        Disk.append(&path, b"secret\n").unwrap();
+        Disk::default().append(&path, b"secret\n").unwrap();
         let (token, _, source) = from_file(true);
         assert!(token.unwrap().matches("secret") && source == Source::File(path));
         assert_eq!(from_file(false).2, Source::Elsewhere);
