@@ -291,3 +291,6 @@ impl Runs {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
