@@ -72,7 +72,6 @@ pub async fn head(
     let mut connection = http1::Builder::new()
         .max_buf_size(REQUEST_HEAD_BYTES)
         .max_headers(HEADERS_MAX)
-        .keep_alive(false)
         .serve_connection(HyperIo::new(socket.clone()), service);
     let outcome = clock.timeout(limit, poll_fn(|cx| connection.poll_without_shutdown(cx))).await;
     let mut socket = connection.into_parts();

@@ -14,7 +14,7 @@ use crate::wire::shape::Kind;
 #[must_use]
 pub fn methods(table: &Table) -> String {
     let mut out = String::from(
-        "# Methods\n\nMade from the table of methods by `cargo run -- docs`; a test keeps it fresh. `*` marks required params.\n",
+        "# Methods\n\nMade from the table of methods; `tests/docs.rs` keeps it fresh. `*` marks required params.\n",
     );
     for row in table.rows() {
         let _ = write!(out, "\n## {}\n\n{}\n\n", row.name, row.doc);
@@ -81,7 +81,7 @@ fn words(kind: &Kind) -> String {
 #[must_use]
 pub fn events() -> String {
     let mut out = String::from(
-        "# Events\n\nMade from the table of events by `cargo run -- docs`; a test keeps it fresh.\n\n| event | guide name | who gets it | slow connections | meaning |\n| --- | --- | --- | --- | --- |\n",
+        "# Events\n\nMade from the table of events; `tests/docs.rs` keeps it fresh.\n\n| event | guide name | who gets it | slow connections | meaning |\n| --- | --- | --- | --- | --- |\n",
     );
     for kind in EVENTS {
         let audience = match kind.audience {
@@ -121,7 +121,7 @@ pub fn schema(table: &Table) -> String {
 #[must_use]
 pub fn limits() -> String {
     let mut out = String::from(
-        "# Limits\n\nMade from `src/limits.rs` by `cargo run -- docs`; a test keeps it fresh. Every buffer has a bound; what hello-ok announces is what is enforced.\n\n## Configurable, under `gateway.limits`\n\n| key | default | range | what | at the bound |\n| --- | --- | --- | --- | --- |\n",
+        "# Limits\n\nMade from `src/limits.rs`; `tests/docs.rs` keeps it fresh. Every buffer has a bound; what hello-ok announces is what is enforced.\n\n## Configurable, under `gateway.limits`\n\n| key | default | range | what | at the bound |\n| --- | --- | --- | --- | --- |\n",
     );
     for row in crate::limits::Limits::ROWS {
         let _ = writeln!(

@@ -126,7 +126,8 @@ impl Table {
     /// The names that hello-ok lists in a dialect.
     #[must_use]
     pub fn listed(&self, dialect: &dyn Dialect) -> Vec<&'static str> {
-        let listed = self.rows.iter().filter(|row| row.listed || dialect.lists_hidden_methods());
+        let is_call = |row: &Method| row.name != "connect";
+        let listed = self.rows.iter().filter(|row| row.listed || (dialect.lists_hidden_methods() && is_call(row)));
         listed.map(|row| dialect.method_name(row.name, row.aliases)).collect()
     }
 }

@@ -1,0 +1,157 @@
+//! Laws of the table of methods, and who may call what beside the reference.
+
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use barnacle::events::budget::Budget;
+use barnacle::events::outbox::Outbox;
+use barnacle::events::peer::{Admission, Peer};
+use barnacle::methods::GROUPS;
+use barnacle::rpc::{Table, access};
+use barnacle::wire::handshake::{Client, Grant, Role};
+use barnacle::wire::{DIALECTS, Dialect};
+
+/// The reference's scope of each method (connection.md 4.2): native, and for guide connections where
+/// it differs (guide section 4).
+const REFERENCE: &[(&str, &str, Option<&str>)] = &[
+    ("health", "read", None),
+    ("status", "read", None),
+    ("system-presence", "read", None),
+    ("system-event", "admin", None),
+    ("connect", "admin", None),
+    ("logs.tail", "read", None),
+    ("usage.status", "read", None),
+    ("usage.cost", "read", None),
+    ("models.list", "read", None),
+    ("agents.list", "read", None),
+    ("agent.identity.get", "read", None),
+    ("sessions.list", "read", None),
+    ("sessions.preview", "read", None),
+    ("sessions.resolve", "admin", None),
+    ("sessions.patch", "admin", Some("write")),
+    ("sessions.reset", "admin", Some("write")),
+    ("sessions.delete", "admin", Some("write")),
+    ("sessions.compact", "admin", Some("write")),
+    ("agent", "write", None),
+    ("agent.wait", "write", None),
+    ("chat.history", "read", None),
+    ("chat.abort", "write", None),
+    ("chat.send", "write", None),
+    ("chat.inject", "admin", None),
+];
+
+/// Methods that the reference doesn't list in hello-ok though they can be called.
+const HIDDEN: [&str; 3] = ["connect", "sessions.resolve", "chat.inject"];
+
+fn peer(dialect: &'static dyn Dialect, role: Role, scopes: &[&str]) -> Peer {
+    let client = Client {
+        id: "test".into(),
+        display_name: None,
+        version: "1".into(),
+        platform: "linux".into(),
+        device_family: None,
+        model_identifier: None,
+        mode: "test".into(),
+        instance_id: None,
+    };
+    Peer::new(Admission {
+        id: 1,
+        conn_id: "c".into(),
+        dialect,
+        grant: Grant { role, scopes: scopes.iter().map(|&scope| scope.to_owned()).collect() },
+        client,
+        address: None,
+        presence_key: None,
+        outbox: Rc::new(Outbox::new(1000, Budget::new(1000))),
+    })
+}
+
+fn allows(scope: &str, needed: &str) -> bool {
+    scope == "operator.admin"
+        || scope == format!("operator.{needed}")
+        || (needed == "read" && scope == "operator.write")
+}
+
+#[test]
+fn names_and_aliases_are_unique_and_well_formed() {
+    let mut seen = BTreeMap::new();
+    for row in Table::new(GROUPS).rows() {
+        for name in std::iter::once(&row.name).chain(row.aliases) {
+            assert!(name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-')), "{name}");
+            assert_eq!(seen.insert(*name, row.name), None, "{name} is there twice");
+        }
+    }
+}
+
+#[test]
+fn every_method_and_field_group_is_documented_in_one_sentence() {
+    for row in Table::new(GROUPS).rows() {
+        assert!(row.doc.ends_with('.') && !row.doc.trim_end_matches('.').contains(". "), "{}: {}", row.name, row.doc);
+        assert!(row.doc.starts_with(char::is_uppercase), "{}: {}", row.name, row.doc);
+    }
+}
+
+#[test]
+fn the_table_and_the_reference_list_name_the_same_methods() {
+    let table = Table::new(GROUPS);
+    let ours: Vec<_> = table.rows().iter().map(|row| row.name).collect();
+    for (name, ..) in REFERENCE {
+        assert!(ours.contains(name), "{name} has no row");
+    }
+    for name in &ours {
+        assert!(REFERENCE.iter().any(|(known, ..)| known == name), "{name} is not in the reference list");
+    }
+    for row in table.rows() {
+        assert_eq!(row.listed, !HIDDEN.contains(&row.name), "{}", row.name);
+    }
+}
+
+#[test]
+fn access_is_the_references_for_every_scope_and_dialect() {
+    let table = Table::new(GROUPS);
+    let scopes = ["operator.read", "operator.write", "operator.admin", "operator.approvals", "operator.pairing", "x"];
+    for dialect in DIALECTS {
+        for scope in scopes {
+            let caller = peer(dialect, Role::Operator, &[scope]);
+            for (name, native, guide) in REFERENCE {
+                let needed = if dialect.name() == "guide" { guide.unwrap_or(native) } else { native };
+                let verdict = access::check(&caller, table.find(name));
+                if allows(scope, needed) {
+                    assert!(verdict.is_ok(), "{name} for {scope} on {}", dialect.name());
+                } else {
+                    let message = verdict.unwrap_err().message;
+                    assert_eq!(message, format!("missing scope: operator.{needed}"), "{name} for {scope}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn only_admins_learn_which_names_exist_and_nodes_may_call_nothing_here() {
+    let table = Table::new(GROUPS);
+    let native = DIALECTS[0];
+    let check = |role, scopes: &[&str], name| access::check(&peer(native, role, scopes), table.find(name));
+    for name in ["no.such.method", "toString", "__proto__", ""] {
+        assert_eq!(
+            check(Role::Operator, &["operator.write"], name).unwrap_err().message,
+            "missing scope: operator.admin"
+        );
+        assert!(check(Role::Operator, &["operator.admin"], name).is_ok());
+    }
+    for row in table.rows() {
+        assert_eq!(check(Role::Node, &["operator.admin"], row.name).unwrap_err().message, "unauthorized role: node");
+    }
+}
+
+#[test]
+fn each_dialect_lists_what_its_documents_promise() {
+    let table = Table::new(GROUPS);
+    for dialect in DIALECTS {
+        let listed = table.listed(dialect);
+        let hidden = dialect.name() == "native";
+        for name in HIDDEN {
+            assert_eq!(listed.contains(&name), !hidden && name != "connect", "{name} on {}", dialect.name());
+        }
+    }
+}
