@@ -5,7 +5,7 @@ from mock_provider import MockProvider
 
 NEEDS = ["aimock", "ws"]
 ANSWER = "Hello from the mock provider."
-METHODS = ["agent", "send", "chat.send", "chat.history", "chat.abort", "sessions.list", "health", "config.get"]
+METHODS = ["agent", "agent.wait", "chat.send", "chat.history", "chat.abort", "sessions.list", "health", "status"]
 
 
 def run(claims, binary, directory):
@@ -24,7 +24,7 @@ def handshake_and_stream(claims, gateway):
     hello = spoken[0]
     claims.equal("the first answer is a bare hello", (hello.get("type"), hello.get("protocol")), ("hello-ok", 3))
     listed = hello.get("features", {}).get("methods", [])
-    claims.equal("the guide's methods are announced", [name for name in METHODS if name not in listed], [])
+    claims.equal("the methods of a conversation are announced", [name for name in METHODS if name not in listed], [])
     claims.check("the policy is announced", all(
         hello.get("policy", {}).get(name, 0) > 0 for name in ("maxPayload", "maxBufferedBytes", "tickIntervalMs")
     ), hello.get("policy"))
