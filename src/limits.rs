@@ -207,6 +207,17 @@ pub const LOG_TAIL_BYTES: u64 = 1_000_000;
 /// Threads that wait for the disk or the resolver at once (`BLOCKING_MAX_THREADS`).
 pub const POOL_THREADS: usize = 2;
 
+/// Largest message that a command of the command line takes from a gateway, bytes. Over it: an error.
+pub const CLIENT_MESSAGE_BYTES: usize = 32 * 1024 * 1024;
+/// Time in which a command must have a connection, ms.
+pub const CLIENT_CONNECT_MS: u64 = 5000;
+/// Time in which a gateway must have greeted a command, ms.
+pub const CLIENT_HANDSHAKE_MS: u64 = 10_000;
+/// Standard input as a message or as params, bytes. More is refused.
+pub const CLIENT_INPUT_BYTES: u64 = 1024 * 1024;
+/// Tries to reconnect after a connection broke during an answer.
+pub const CLIENT_RECONNECTS: u32 = 6;
+
 /// The fixed bounds that the documentation lists: what, value, what happens at the bound.
 pub const FIXED: &[(&str, u64, &str)] = &[
     ("request head, bytes", REQUEST_HEAD_BYTES as u64, "HTTP 431"),
@@ -246,6 +257,9 @@ pub const FIXED: &[(&str, u64, &str)] = &[
     ("message of a log line, bytes", LOG_LINE_BYTES as u64, "cut"),
     ("log lines in memory, bytes", LOG_MEMORY_BYTES as u64, "the oldest leave"),
     ("threads that wait for disk or resolver", POOL_THREADS as u64, "the next one waits"),
+    ("message that a command takes from a gateway, bytes", CLIENT_MESSAGE_BYTES as u64, "the command fails"),
+    ("standard input of a command, bytes", CLIENT_INPUT_BYTES, "the command fails"),
+    ("tries of `chat` to reconnect", CLIENT_RECONNECTS as u64, "the command fails"),
 ];
 
 // What would contradict itself doesn't compile.

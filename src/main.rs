@@ -1,18 +1,11 @@
-//! The `barnacle` program.
+//! The `barnacle` program: reads the arguments and the environment once and hands them on.
 
-fn main() {
-    let env = std::env::vars().collect();
-    let args: Vec<String> = std::env::args().collect();
-    let get = |name: &str| args.iter().position(|a| a == name).and_then(|i| args.get(i + 1)).cloned();
-    let options = barnacle::serve::Options {
-        config: get("--config"),
-        state_dir: get("--state-dir"),
-        port: get("--port").and_then(|p| p.parse().ok()),
-        bind: get("--bind"),
-        token: get("--token"),
-    };
-    if let Err(error) = barnacle::serve::serve(&options, &env) {
-        eprintln!("{error}");
-        std::process::exit(1);
-    }
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    // What isn't UTF-8 in the environment can't be a setting of ours.
+    let environment = std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .collect();
+    barnacle::cli::main(std::env::args_os().skip(1).collect(), environment)
 }

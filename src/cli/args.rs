@@ -1,0 +1,320 @@
+//! What can be typed: the commands, their options, and the help texts.
+//!
+//! The help ends with tables from [`super::help`]. Nothing here looks at the world.
+
+use std::ffi::OsString;
+use std::time::Duration;
+
+use argh::{EarlyExit, FromArgs};
+
+use super::connection::Reach;
+use super::help::{self, Reader};
+
+/// Longest wait that can be asked for, seconds.
+const TIMEOUT_MAX_S: f64 = 86_400.0;
+
+/// What the arguments ask for.
+#[derive(Debug)]
+pub enum Parsed {
+    /// A command.
+    Run(Command),
+    /// A text for standard output: help or the version.
+    Show(String),
+    /// What is wrong with them.
+    Mistake(String),
+}
+
+/// Barnacle: an always-on AI-agent gateway for small boards.
+#[derive(FromArgs, Debug)]
+#[argh(
+    help_triggers("-h", "--help"),
+    example = "{command_name} run                  start the gateway (leave it running)",
+    example = "{command_name} chat \"hello\"         talk to it, from another terminal",
+    example = "{command_name} health               is it well?",
+    note = "`{command_name} help COMMAND` tells more about a command."
+)]
+struct Top {
+    /// print the version
+    #[argh(switch)]
+    version: bool,
+    #[argh(subcommand)]
+    command: Option<Command>,
+}
+
+/// A command with its options.
+#[derive(FromArgs, Debug)]
+#[argh(subcommand)]
+pub enum Command {
+    /// The gateway.
+    Run(Run),
+    /// A conversation.
+    Chat(Chat),
+    /// Is it well?
+    Health(Health),
+    /// What is it doing?
+    Status(Status),
+    /// Any method.
+    Call(Call),
+}
+
+/// Start the gateway; it runs until Ctrl-C or SIGTERM.
+#[derive(FromArgs, Debug, Default)]
+#[argh(
+    subcommand,
+    name = "run",
+    help_triggers("-h", "--help"),
+    example = "{command_name}\n{command_name} --port 19000 --state-dir /srv/barnacle",
+    note = "Without a configuration file the defaults hold: this machine only, port 18789, and a random token\n\
+            that is written to the file `token` in the state directory.\n\
+            Everything else is set in the configuration file; SIGHUP reads it again."
+)]
+pub struct Run {
+    /// configuration file (default: ~/.config/barnacle/barnacle.json)
+    #[argh(option, arg_name = "FILE")]
+    pub config: Option<String>,
+    /// directory of everything that is written (default: ~/.local/state/barnacle)
+    #[argh(option, arg_name = "DIR")]
+    pub state_dir: Option<String>,
+    /// port to listen on (default: gateway.port of the configuration, else 18789)
+    #[argh(option, arg_name = "N")]
+    pub port: Option<u16>,
+    /// who can connect: loopback, lan, tailnet, auto, or an address (default: gateway.bind of the configuration, else loopback)
+    #[argh(option, arg_name = "ADDR")]
+    pub bind: Option<String>,
+    /// shared token; others can see it in the process list, so prefer BARNACLE_TOKEN
+    #[argh(option, arg_name = "T")]
+    pub token: Option<String>,
+}
+
+/// A command that asks a running gateway: its own options, then those that say where it is.
+macro_rules! client_command {
+    ($(#[$meta:meta])* struct $name:ident { $($own:tt)* }) => {
+        $(#[$meta])*
+        pub struct $name {
+            $($own)*
+            /// where the gateway is: ws:// or wss:// (default: this machine, port of the configuration or 18789)
+            #[argh(option, arg_name = "URL")]
+            pub url: Option<String>,
+            /// shared token (default: the configuration's, else the token file's); others can see it in the process list, so prefer BARNACLE_TOKEN
+            #[argh(option, arg_name = "T")]
+            pub token: Option<String>,
+            /// shared password, for a gateway with a password
+            #[argh(option, arg_name = "P")]
+            pub password: Option<String>,
+            /// the gateway's configuration file, for port and secret
+            #[argh(option, arg_name = "FILE")]
+            pub config: Option<String>,
+            /// the gateway's state directory, for the token file
+            #[argh(option, arg_name = "DIR")]
+            pub state_dir: Option<String>,
+            /// how many seconds to wait for an answer; 0.5 is possible
+            #[argh(option, arg_name = "SECONDS", from_str_fn(seconds))]
+            pub timeout: Option<Duration>,
+        }
+
+        impl $name {
+            /// What was said about the gateway to ask.
+            #[must_use]
+            pub fn reach(&self) -> Reach {
+                Reach {
+                    url: self.url.clone(),
+                    token: self.token.clone(),
+                    password: self.password.clone(),
+                    config: self.config.clone(),
+                    state_dir: self.state_dir.clone(),
+                    timeout: self.timeout,
+                }
+            }
+        }
+    };
+}
+
+client_command! {
+    /// Talk to the agent: one message, or a conversation.
+    #[derive(FromArgs, Debug, Default)]
+    #[argh(
+        subcommand,
+        name = "chat",
+        help_triggers("-h", "--help"),
+        example = "{command_name}\n{command_name} what is the time in Lima\n\
+                   {command_name} --session notes \"add milk to my list\"\n\
+                   git diff | {command_name} --thinking high",
+        note = "Without a message: a conversation when you type, else all of standard input is the message (up to 1 MiB).\n\
+                Lines that begin with / go to the gateway as commands; /help lists them.\n\
+                Ctrl-C stops a running answer; at the prompt it ends the conversation, as Ctrl-D does.\n\
+                A message that begins with - goes after --. The default timeout is 900 seconds an answer."
+    )]
+    struct Chat {
+        /// what to say
+        #[argh(positional, arg_name = "MESSAGE")]
+        pub message: Vec<String>,
+        /// which conversation (default: main)
+        #[argh(option, arg_name = "KEY", default = "\"main\".to_owned()")]
+        pub session: String,
+        /// how much to think: off, minimal, low, medium, high, xhigh (default: the session's)
+        #[argh(option, arg_name = "LEVEL", from_str_fn(thinking))]
+        pub thinking: Option<&'static str>,
+    }
+}
+
+client_command! {
+    /// Tell whether the gateway is well.
+    #[derive(FromArgs, Debug, Default)]
+    #[argh(
+        subcommand,
+        name = "health",
+        help_triggers("-h", "--help"),
+        example = "{command_name}\n{command_name} --json --timeout 2",
+        note = "The exit code is 0 when all is well, 1 when something is degraded, 3 when there is no gateway.\n\
+                The default timeout is 10 seconds."
+    )]
+    struct Health {
+        /// print the gateway's answer as JSON
+        #[argh(switch)]
+        pub json: bool,
+    }
+}
+
+client_command! {
+    /// Tell what the gateway is doing: sessions, model, channels.
+    #[derive(FromArgs, Debug, Default)]
+    #[argh(
+        subcommand,
+        name = "status",
+        help_triggers("-h", "--help"),
+        example = "{command_name}\n{command_name} --json",
+        note = "The default timeout is 10 seconds."
+    )]
+    struct Status {
+        /// print the gateway's answer as JSON
+        #[argh(switch)]
+        pub json: bool,
+    }
+}
+
+client_command! {
+    /// Call any method of the gateway and print its answer as JSON.
+    #[derive(FromArgs, Debug, Default)]
+    #[argh(
+        subcommand,
+        name = "call",
+        help_triggers("-h", "--help"),
+        example = "{command_name} sessions.list '{{\"limit\":5}}'\n{command_name} config.get\n\
+                   {command_name} chat.history '{{\"sessionKey\":\"main\"}}' --compact\n\
+                   {command_name} agent - < params.json",
+        note = "The answer is indented on a terminal and one line elsewhere; an error is one line on standard error.\n\
+                Some methods answer twice, first `accepted`, then the result: the result is printed.\n\
+                The default timeout is 30 seconds for an answer, and 660 for a result after `accepted`."
+    )]
+    struct Call {
+        /// the method, such as health
+        #[argh(positional, arg_name = "METHOD")]
+        pub method: String,
+        /// its params; - reads them from standard input
+        #[argh(positional, arg_name = "JSON")]
+        pub params: Option<String>,
+        /// print one line, also on a terminal
+        #[argh(switch)]
+        pub compact: bool,
+        /// print the first answer of a method that answers twice
+        #[argh(switch)]
+        pub first: bool,
+    }
+}
+
+/// Reads the arguments, without the program's name.
+#[must_use]
+pub fn parse(arguments: &[OsString]) -> Parsed {
+    let mut texts = Vec::with_capacity(arguments.len());
+    for argument in arguments {
+        let Some(text) = argument.to_str() else {
+            return Parsed::Mistake(format!("an argument is not UTF-8: {}", argument.to_string_lossy()));
+        };
+        texts.push(text.to_owned());
+    }
+    let texts = usual_spellings(texts);
+    let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+    let named = texts.first().copied().unwrap_or_default();
+    match Top::from_args(&["barnacle"], &texts) {
+        Ok(Top { version: true, .. }) => Parsed::Show(format!("barnacle {}\n", crate::VERSION)),
+        Ok(Top { command: Some(command), .. }) => Parsed::Run(command),
+        Ok(Top { command: None, .. }) => match Top::from_args(&["barnacle"], &["--help"]) {
+            Err(EarlyExit { output, .. }) => Parsed::Show(output + &help::tail(Reader::Program)),
+            Ok(_) => Parsed::Mistake("no command given".to_owned()),
+        },
+        Err(EarlyExit { output, status: Ok(()) }) => Parsed::Show(output + &help::tail(reader(named))),
+        Err(EarlyExit { output, status: Err(()) }) => Parsed::Mistake(mistake(&output, named)),
+    }
+}
+
+fn reader(command: &str) -> Reader {
+    match command {
+        "run" => Reader::Run,
+        "call" | "chat" | "health" | "status" => Reader::Client,
+        _ => Reader::Program,
+    }
+}
+
+/// The parser's complaint in one line, and where to read on.
+fn mistake(output: &str, command: &str) -> String {
+    let complaint: Vec<&str> = output.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    let more = match reader(command) {
+        Reader::Program => "barnacle --help".to_owned(),
+        Reader::Run | Reader::Client => format!("barnacle {command} --help"),
+    };
+    format!("{} (see `{more}`)", complaint.join(" "))
+}
+
+/// Turns what people also type into what the parser knows: `help COMMAND`, `--option=value`, `-V`,
+/// and a lone `-`, which the parser would take for an option.
+fn usual_spellings(arguments: Vec<String>) -> Vec<String> {
+    let mut arguments = arguments.into_iter().peekable();
+    let mut out = Vec::new();
+    let mut dashes = Vec::new();
+    if arguments.peek().is_some_and(|first| matches!(first.as_str(), "help" | "-h" | "--help")) {
+        arguments.next();
+        out.extend(arguments.next());
+        out.push("--help".to_owned());
+        return out;
+    }
+    while let Some(argument) = arguments.next() {
+        if argument == "--" {
+            out.push(argument);
+            out.append(&mut dashes);
+            out.extend(arguments);
+            return out;
+        }
+        if argument == "-V" {
+            out.push("--version".to_owned());
+        } else if argument == "-" {
+            dashes.push(argument);
+        } else if let Some((name, value)) = argument.split_once('=').filter(|(name, _)| name.starts_with("--")) {
+            out.push(name.to_owned());
+            out.push(value.to_owned());
+        } else {
+            out.push(argument);
+        }
+    }
+    if !dashes.is_empty() {
+        out.push("--".to_owned());
+        out.append(&mut dashes);
+    }
+    out
+}
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    match text.parse::<f64>() {
+        Ok(seconds) if seconds > 0.0 && seconds <= TIMEOUT_MAX_S => Ok(Duration::from_secs_f64(seconds)),
+        _ => Err(format!("expected seconds, more than 0 and at most {TIMEOUT_MAX_S}")),
+    }
+}
+
+fn thinking(text: &str) -> Result<&'static str, String> {
+    use crate::wire::thinking::ThinkingLevel;
+    let names = || ThinkingLevel::ALL.map(ThinkingLevel::name).join(", ");
+    ThinkingLevel::parse(text).map(ThinkingLevel::name).ok_or_else(|| format!("expected one of {}", names()))
+}
+
+#[cfg(test)]
+#[path = "args_tests.rs"]
+mod tests;

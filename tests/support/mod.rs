@@ -1,0 +1,301 @@
+//! The real binary, a real client, and a model that always says the same, for tests over real sockets.
+#![allow(dead_code, unreachable_pub, reason = "each test binary uses a part")]
+#![allow(clippy::disallowed_methods, reason = "tests start processes and wait for them")]
+
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use async_tungstenite::tungstenite::client::{IntoClientRequest as _, client};
+use async_tungstenite::tungstenite::{Message, WebSocket};
+use serde_json::{Value, json};
+
+/// The token of every test gateway.
+pub const TOKEN: &str = "test-token-0123456789";
+/// Longest that any test waits for anything.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A directory that is gone after the test.
+#[derive(Debug)]
+pub struct TempDir(PathBuf);
+
+impl TempDir {
+    pub fn new(name: &str) -> Self {
+        let unique = format!("barnacle-{name}-{}-{}", std::process::id(), free_port());
+        let path = std::env::temp_dir().join(unique);
+        std::fs::create_dir_all(&path).unwrap();
+        Self(path)
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for TempDir {
+    fn drop(&mut self) {
+        // Left-overs in the system's temporary directory hurt nobody.
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// A running gateway.
+#[derive(Debug)]
+pub struct Gateway {
+    pub child: Child,
+    pub port: u16,
+}
+
+impl Gateway {
+    /// Starts one in `dir` with this configuration and waits until it listens.
+    pub fn start(dir: &Path, config: &Value) -> Self {
+        std::fs::write(dir.join("barnacle.json"), config.to_string()).unwrap();
+        let port = free_port();
+        let mut child = command(dir, port).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        assert!(line.contains("listens on"), "the gateway said: {line}");
+        Self { child, port }
+    }
+
+    pub fn signal(&self, name: &str) {
+        let status = Command::new("kill").args([&format!("-{name}"), &self.child.id().to_string()]).status().unwrap();
+        assert!(status.success());
+    }
+
+    /// Waits for its end.
+    pub fn ended(&mut self) -> ExitStatus {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status;
+            }
+            assert!(Instant::now() < deadline, "the gateway doesn't end");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
+
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// `barnacle run` in `dir`, not started yet.
+pub fn command(dir: &Path, port: u16) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_barnacle"));
+    command.arg("run").arg("--config").arg(dir.join("barnacle.json")).arg("--state-dir").arg(dir.join("state"));
+    command.args(["--port", &port.to_string()]).env("BARNACLE_TOKEN", TOKEN).env_remove("BARNACLE_LOG");
+    command
+}
+
+pub fn free_port() -> u16 {
+    TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port()
+}
+
+/// Which handshake a client speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Dialect {
+    Guide,
+    Native,
+}
+
+/// A connected client that finished its handshake.
+#[derive(Debug)]
+pub struct Client {
+    socket: WebSocket<TcpStream>,
+    pub hello: Value,
+    next_id: u32,
+    /// Frames that came while another was waited for.
+    pub passed: Vec<Value>,
+}
+
+impl Client {
+    pub fn connect(port: u16, dialect: Dialect) -> Self {
+        let (path, hello) = match dialect {
+            Dialect::Guide => (
+                "/v1/connect",
+                json!({
+                    "minProtocol": 1, "maxProtocol": 3, "auth": {"token": TOKEN},
+                    "client": {"id": "golden", "mode": "operator", "displayName": "Golden", "version": "1.0.0", "platform": "test"},
+                }),
+            ),
+            Dialect::Native => (
+                "/",
+                json!({
+                    "type": "req", "id": "hello", "method": "connect", "params": {
+                        "minProtocol": 3, "maxProtocol": 3, "auth": {"token": TOKEN},
+                        "client": {"id": "gateway-client", "mode": "backend", "displayName": "Golden", "version": "1.0.0", "platform": "test"},
+                    },
+                }),
+            ),
+        };
+        let mut client = Self::open(port, path);
+        client.send(&hello);
+        let answer = loop {
+            let frame = client.read();
+            if frame["event"] != "connect.challenge" {
+                break frame;
+            }
+        };
+        client.hello = if dialect == Dialect::Native { answer["payload"].clone() } else { answer };
+        assert_eq!(client.hello["type"], "hello-ok", "{}", client.hello);
+        client
+    }
+
+    /// A socket without a handshake.
+    pub fn open(port: u16, path: &str) -> Self {
+        let stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        let request = format!("ws://127.0.0.1:{port}{path}").into_client_request().unwrap();
+        let (socket, _) = client(request, stream).unwrap();
+        Self { socket, hello: Value::Null, next_id: 0, passed: Vec::new() }
+    }
+
+    pub fn send(&mut self, frame: &Value) {
+        self.socket.send(Message::text(frame.to_string())).unwrap();
+    }
+
+    /// The next frame; a close is `{"close": [code, reason]}`.
+    pub fn read(&mut self) -> Value {
+        match self.socket.read().unwrap() {
+            Message::Text(text) => serde_json::from_str(&text).unwrap(),
+            Message::Close(Some(close)) => json!({"close": [u16::from(close.code), close.reason.as_str()]}),
+            Message::Close(None) => json!({"close": [1005, ""]}),
+            _ => self.read(),
+        }
+    }
+
+    /// Sends a request; its id is the result.
+    pub fn request(&mut self, method: &str, params: &Value) -> String {
+        self.next_id += 1;
+        let id = format!("r{}", self.next_id);
+        self.send(&json!({"type": "req", "id": id, "method": method, "params": params}));
+        id
+    }
+
+    /// The next response to `id`.
+    pub fn response(&mut self, id: &str) -> Value {
+        self.find(|frame| frame["type"] == "res" && frame["id"] == id)
+    }
+
+    /// Sends a request and waits for its first response.
+    pub fn call(&mut self, method: &str, params: &Value) -> Value {
+        let id = self.request(method, params);
+        self.response(&id)
+    }
+
+    /// The next frame that fits, also among those that were passed over.
+    pub fn find(&mut self, fits: impl Fn(&Value) -> bool) -> Value {
+        if let Some(index) = self.passed.iter().position(&fits) {
+            return self.passed.remove(index);
+        }
+        loop {
+            let frame = self.read();
+            assert!(frame.get("close").is_none(), "closed: {frame}");
+            if fits(&frame) {
+                return frame;
+            }
+            self.passed.push(frame);
+        }
+    }
+}
+
+/// A model server with the OpenAI chat interface that gives one answer, word by word.
+#[derive(Debug)]
+pub struct FakeModel {
+    pub port: u16,
+}
+
+/// What it says.
+pub const ANSWER: &str = "Hello from the fake model.";
+
+impl FakeModel {
+    /// Serves in the background for as long as the test runs. A message with `SLOW` in it is answered
+    /// with a word every 50 ms for ten seconds, one with `FAIL` with status 401.
+    pub fn start() -> Self {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        let port = listener.local_addr().unwrap().port();
+        std::thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                std::thread::spawn(move || answer(stream));
+            }
+        });
+        Self { port }
+    }
+
+    /// A configuration that uses it.
+    pub fn config(&self) -> Value {
+        json!({
+            "models": {"providers": {"fake": {
+                "baseUrl": format!("http://127.0.0.1:{}/v1", self.port), "api": "openai-completions", "apiKey": "sk-fake-key",
+                "models": [{"id": "fake-gpt", "name": "Fake GPT", "contextWindow": 128_000, "maxTokens": 4096,
+                            "cost": {"input": 1.0, "output": 2.0, "cacheRead": 0.1, "cacheWrite": 0.0}}],
+            }}},
+            "agents": {"defaults": {"model": "fake/fake-gpt"}},
+            "session": {"reset": {"mode": "never"}},
+            "logging": {"level": "debug"},
+        })
+    }
+}
+
+/// One exchange. Errors end it: the gateway may hang up at any time.
+fn answer(mut stream: TcpStream) -> Option<()> {
+    let mut reader = BufReader::new(stream.try_clone().ok()?);
+    let mut length = 0;
+    loop {
+        let mut line = String::new();
+        reader.read_line(&mut line).ok()?;
+        if let Some(value) = line.to_ascii_lowercase().strip_prefix("content-length:") {
+            length = value.trim().parse().ok()?;
+        }
+        if line.trim().is_empty() {
+            break;
+        }
+    }
+    let mut body = vec![0; length];
+    reader.read_exact(&mut body).ok()?;
+    let body: Value = serde_json::from_slice(&body).ok()?;
+    let last = last_text(&body["messages"].as_array()?.last()?["content"])?;
+    if last.contains("FAIL") {
+        let error = r#"{"error":{"message":"invalid api key","type":"invalid_request_error"}}"#;
+        let head = format!(
+            "HTTP/1.1 401 Unauthorized\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n",
+            error.len()
+        );
+        return stream.write_all(format!("{head}{error}").as_bytes()).ok();
+    }
+    stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n").ok()?;
+    let mut say = |data: &Value| stream.write_all(format!("data: {data}\n\n").as_bytes()).ok();
+    let delta = |text: &str| json!({"choices": [{"index": 0, "delta": {"content": text}}]});
+    if last.contains("SLOW") {
+        for word in 0..200 {
+            say(&delta(&format!("w{word} ")))?;
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    } else {
+        for word in ANSWER.split_inclusive(' ') {
+            say(&delta(word))?;
+        }
+    }
+    say(&json!({"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}))?;
+    say(&json!({"choices": [], "usage": {
+        "prompt_tokens": 1200, "completion_tokens": 34, "total_tokens": 1234, "prompt_tokens_details": {"cached_tokens": 200},
+    }}))?;
+    stream.write_all(b"data: [DONE]\n\n").ok()
+}
+
+/// The last paragraph of a message: what was said last, also where an unanswered message stands
+/// before it.
+fn last_text(content: &Value) -> Option<String> {
+    let text = match content {
+        Value::String(text) => text.as_str(),
+        blocks => blocks.as_array()?.last()?["text"].as_str()?,
+    };
+    text.lines().last().map(str::to_owned)
+}
