@@ -63,7 +63,7 @@ macro_rules! limits {
 limits! {
     /// Open connections in all.
     connections / "connections" = 2048 in 4..=20000, full: "HTTP 503, then close";
-    /// Open connections from one address; loopback is exempt.
+    /// Open connections from one address; loopback and trusted proxies are exempt.
     connections_per_address / "connectionsPerAddress" = 64 in 1..=20000, full: "HTTP 503, then close";
     /// Connections that have not finished the handshake, in all.
     pending_connections / "pendingConnections" = 256 in 2..=5000, full: "HTTP 503, then close";

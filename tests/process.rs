@@ -1,5 +1,10 @@
 //! The binary as a process: start, second start, signals, kill -9, reload.
-#![allow(clippy::disallowed_methods, reason = "tests start processes and read their files")]
+#![allow(
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "tests start processes and read their files"
+)]
 
 mod support;
 

@@ -155,3 +155,10 @@ fn each_dialect_lists_what_its_documents_promise() {
         }
     }
 }
+
+#[test]
+fn a_dialect_stands_where_its_index_says() {
+    for (index, dialect) in DIALECTS.iter().enumerate() {
+        assert_eq!(dialect.index(), index, "{}", dialect.name());
+    }
+}

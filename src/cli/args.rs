@@ -78,7 +78,7 @@ pub struct Run {
     /// port to listen on (default: gateway.port of the configuration, else 18789)
     #[argh(option, arg_name = "N")]
     pub port: Option<u16>,
-    /// who can connect: loopback, lan, tailnet, auto, or an address (default: gateway.bind of the configuration, else loopback)
+    /// who can connect: loopback, lan, or an address of this machine (default: gateway.bind of the configuration, else loopback)
     #[argh(option, arg_name = "ADDR")]
     pub bind: Option<String>,
     /// shared token; others can see it in the process list, so prefer BARNACLE_TOKEN

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::auth::Auth;
 use crate::error::{Code, Error};
-use crate::wire::handshake::{Connect, Grant, PROTOCOL, Role};
+use crate::wire::handshake::{Connect, Grant, Role};
 use crate::wire::{DIALECTS, Dialect};
 
 /// What the transport knows about a connection.
@@ -72,7 +72,7 @@ pub fn judge(text: &str, origin: &Origin, auth: &Auth, now_ms: u64) -> Verdict {
             return Verdict::Refuse { reply, code: refused.code, reason: refused.reason };
         }
     };
-    match check(&connect, origin, auth, now_ms) {
+    match check(dialect.protocol(), &connect, origin, auth, now_ms) {
         Ok(role) => {
             let grant = Grant { role, scopes: scopes(&connect, role) };
             Verdict::Admit { dialect, connect: Box::new(connect), grant }
@@ -84,9 +84,9 @@ pub fn judge(text: &str, origin: &Origin, auth: &Auth, now_ms: u64) -> Verdict {
 }
 
 /// Rows 5 to 16.
-fn check(connect: &Connect, origin: &Origin, auth: &Auth, now_ms: u64) -> Result<Role, (Error, u16)> {
-    if connect.max_protocol < PROTOCOL || connect.min_protocol > PROTOCOL {
-        let details = serde_json::json!({"expectedProtocol": PROTOCOL});
+fn check(protocol: u32, connect: &Connect, origin: &Origin, auth: &Auth, now_ms: u64) -> Result<Role, (Error, u16)> {
+    if connect.max_protocol < protocol || connect.min_protocol > protocol {
+        let details = serde_json::json!({"expectedProtocol": protocol});
         return Err((Error::invalid("protocol mismatch").with_details(details), 1002));
     }
     let Ok(role) = connect.role else {

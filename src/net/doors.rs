@@ -39,11 +39,12 @@ impl Doors {
         Self(Rc::new(State { counts: RefCell::default(), max: limits.clone() }))
     }
 
-    /// A place for a connection from `address`, or the name of the bound that is reached.
+    /// A place for a connection from `address`, or the name of the bound that is reached. Many may
+    /// stand behind a `shared` address: this machine's own, or a trusted proxy's.
     ///
     /// # Errors
     /// The bound's key under `gateway.limits`.
-    pub fn enter(&self, address: IpAddr) -> Result<Place, &'static str> {
+    pub fn enter(&self, address: IpAddr, shared: bool) -> Result<Place, &'static str> {
         let address = address.to_canonical();
         let max = &self.0.max;
         let mut counts = self.0.counts.borrow_mut();
@@ -51,7 +52,7 @@ impl Doors {
         let full = [
             (counts.open >= max.connections, "connections"),
             (counts.pending >= max.pending_connections, "pendingConnections"),
-            (open >= max.connections_per_address && !address.is_loopback(), "connectionsPerAddress"),
+            (open >= max.connections_per_address && !shared, "connectionsPerAddress"),
             (pending >= max.pending_per_address, "pendingPerAddress"),
         ];
         if let Some((_, bound)) = full.into_iter().find(|(is_full, _)| *is_full) {
@@ -120,7 +121,7 @@ mod tests {
             let mut places = Vec::new();
             loop {
                 let at = address(addresses[places.len() % addresses.len()]);
-                match doors.enter(at) {
+                match doors.enter(at, at.is_loopback()) {
                     Ok(mut place) => {
                         if set.iter().all(|(key, _)| !key.starts_with("pending")) {
                             place.admitted();
@@ -144,8 +145,8 @@ mod tests {
     #[test]
     fn a_place_comes_back_when_its_connection_ends() {
         let doors = doors(&[("connections", 4)]);
-        let places: Vec<_> = (0..4).map(|_| doors.enter(address("127.0.0.1")).unwrap()).collect();
-        assert!(doors.enter(address("127.0.0.1")).is_err());
+        let places: Vec<_> = (0..4).map(|_| doors.enter(address("127.0.0.1"), true).unwrap()).collect();
+        assert!(doors.enter(address("127.0.0.1"), true).is_err());
         drop(places);
         assert_eq!(doors.open(), 0);
         assert!(doors.0.counts.borrow().by_address.is_empty());

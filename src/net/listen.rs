@@ -50,7 +50,7 @@ impl Front {
     pub fn accepted(&self, socket: Socket, remote: SocketAddr) {
         let front = self.clone();
         let tasks = &self.gateway.sys.tasks;
-        match self.doors.enter(remote.ip()) {
+        match self.doors.enter(remote.ip(), self.rules.is_shared(remote.ip())) {
             Ok(place) => tasks.detach(async move { front.serve(socket, remote.ip(), place).await }),
             Err(bound) => {
                 log::warn!("{}: turned away, gateway.limits.{bound} is reached", remote.ip());

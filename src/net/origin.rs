@@ -90,13 +90,23 @@ impl Rules {
         same || self.allowed_origins.iter().any(|allowed| allowed.trim_end_matches('/').eq_ignore_ascii_case(origin))
     }
 
+    /// Whether many clients may stand behind an address: this machine's own, or a trusted proxy's.
+    #[must_use]
+    pub fn is_shared(&self, remote: IpAddr) -> bool {
+        remote.to_canonical().is_loopback() || self.is_trusted(remote)
+    }
+
+    fn is_trusted(&self, remote: IpAddr) -> bool {
+        self.trusted_proxies.iter().any(|network| network.contains(remote))
+    }
+
     /// Works out the address that counts (connection.md 3.3).
     #[must_use]
     pub fn origin_of(&self, remote: IpAddr, headers: &HeaderMap) -> Origin {
         let remote = remote.to_canonical();
         let forwarded = |name: &HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
         let forwarding = headers.contains_key(&FORWARDED_FOR) || headers.contains_key(&REAL_IP);
-        let trusted = self.trusted_proxies.iter().any(|network| network.contains(remote));
+        let trusted = self.is_trusted(remote);
         let named = || {
             let first = forwarded(&FORWARDED_FOR).and_then(|list| list.split(',').next()).and_then(address);
             first.or_else(|| forwarded(&REAL_IP).and_then(address))

@@ -13,7 +13,7 @@ pub mod tools;
 pub mod turn;
 
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -157,22 +157,12 @@ impl Runs {
 
     fn launch(&self, run: Rc<Run>) {
         let runs = self.clone();
-        let waiting = self.waiting_in(&run.ask.key);
         let going = Rc::clone(&run);
         let task = self.0.cx.sys.tasks.spawn(async move {
-            let outcome = turn::run(Rc::clone(&runs.0.cx), Rc::clone(&going), waiting).await;
+            let outcome = turn::run(Rc::clone(&runs.0.cx), Rc::clone(&going)).await;
             runs.finished(&going, outcome);
         });
         *run.task.borrow_mut() = Some(task);
-    }
-
-    /// Timestamps of messages in a session whose runs have not begun.
-    fn waiting_in(&self, key: &SessionKey) -> BTreeSet<u64> {
-        let active = self.0.active.borrow();
-        let waiting = active.values().filter(|run| run.ask.key == *key && run.task.borrow().is_none());
-        let expected = self.0.expected.borrow();
-        let expected = expected.values().filter(|(other, _)| other == key).map(|(_, message_ts)| *message_ts);
-        waiting.map(|run| run.ask.message_ts).chain(expected).collect()
     }
 
     fn finished(&self, run: &Rc<Run>, outcome: Rc<Outcome>) {
@@ -291,3 +281,6 @@ impl Runs {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,7 +3,6 @@
 //! The order at the end is: transcript durable, then `lifecycle` end, then `chat` final. Whoever has
 //! seen the end finds the answer after a power cut.
 
-use std::collections::BTreeSet;
 use std::future::poll_fn;
 use std::path::Path;
 use std::pin::pin;
@@ -44,8 +43,8 @@ struct Gathered {
     usage: Usage,
 }
 
-/// Runs a turn to its end. `waiting` are the timestamps of messages whose runs have not begun.
-pub(super) async fn run(cx: Rc<Context>, run: Rc<Run>, waiting: BTreeSet<u64>) -> Rc<Outcome> {
+/// Runs a turn to its end.
+pub(super) async fn run(cx: Rc<Context>, run: Rc<Run>) -> Rc<Outcome> {
     let ask = &run.ask;
     let mut stream = RunStream::new(cx.sys.clone(), cx.hub.clone(), ask.run_id.clone(), ask.shown_key.clone());
     let started_at = cx.timestamp();
@@ -53,7 +52,7 @@ pub(super) async fn run(cx: Rc<Context>, run: Rc<Run>, waiting: BTreeSet<u64>) -
     stream.lifecycle(Lifecycle::Start { started_at });
     let mut gathered = Gathered::default();
     let end = {
-        let mut work = pin!(rounds(&cx, &run, &waiting, &mut stream, &mut gathered));
+        let mut work = pin!(rounds(&cx, &run, &mut stream, &mut gathered));
         let mut stop = pin!(run.stop.wait());
         let mut alarm = cx.sys.clock.sleep(ask.timeout);
         poll_fn(|task| {
@@ -82,13 +81,7 @@ pub(super) async fn run(cx: Rc<Context>, run: Rc<Run>, waiting: BTreeSet<u64>) -
 }
 
 /// Model calls and tool calls until the model is done.
-async fn rounds(
-    cx: &Rc<Context>,
-    run: &Run,
-    waiting: &BTreeSet<u64>,
-    stream: &mut RunStream,
-    gathered: &mut Gathered,
-) -> Result<(), String> {
+async fn rounds(cx: &Rc<Context>, run: &Run, stream: &mut RunStream, gathered: &mut Gathered) -> Result<(), String> {
     let ask = &run.ask;
     let config = cx.config.get();
     let agent = config.agents.find(&ask.agent_id).unwrap_or_else(|| config.agents.default_agent()).clone();
@@ -125,7 +118,7 @@ async fn rounds(
                 ThinkingLevel::Off
             });
             gathered.model = (provider.id.clone(), model.id.clone());
-            let mut messages = history(cx, run, waiting, &model, system.len(), plan.shortened);
+            let mut messages = history(cx, run, &model, system.len(), plan.shortened);
             messages.extend(own.iter().cloned());
             let prompt = Prompt {
                 system: system.clone(),
@@ -232,16 +225,9 @@ async fn listen(mut answer: Answer, stream: &mut RunStream) -> (Finished, Option
     (answer.finish(), fault)
 }
 
-/// The conversation before this run, and the message that it answers last. Messages whose own runs
-/// come later are left out; one that waited its turn stands behind the answers given meanwhile.
-fn history(
-    cx: &Context,
-    run: &Run,
-    waiting: &BTreeSet<u64>,
-    model: &Model,
-    system_bytes: usize,
-    shortened: u32,
-) -> Vec<Message> {
+/// The conversation before this run, and the message that it answers last: behind the answers that
+/// were given while it waited its turn.
+fn history(cx: &Context, run: &Run, model: &Model, system_bytes: usize, shortened: u32) -> Vec<Message> {
     let ask = &run.ask;
     let window = model.context_window.saturating_sub(model.max_tokens.min(model.context_window / 2));
     let room = (window * BYTES_PER_TOKEN).saturating_sub(system_bytes as u64).max(4096).min(cx.limits.prompt_bytes);
@@ -256,7 +242,8 @@ fn history(
     for message in messages {
         match &message {
             Message::User(user) if user.timestamp == ask.message_ts => asked = Some(message),
-            Message::User(user) if waiting.contains(&user.timestamp) => {}
+            // It came later, so it is answered later.
+            Message::User(user) if user.timestamp > ask.message_ts => {}
             // What this very run has recorded is added by the caller.
             _ if asked.is_some() && run.begun.get().is_some_and(|begun| message.timestamp() >= begun) => {}
             _ => before.push(message),

@@ -6,8 +6,8 @@ use serde_json::{Map, Value, json};
 
 use super::event::{AgentProgress, ChatUpdate, Event, Payload, Stream};
 use super::frame::{self, put};
-use super::handshake::{Client, Connect, Credentials, Device, Hello, Role, STRINGS};
-use super::native::{Auth, HelloPayload, chat_payload, open_event};
+use super::handshake::{Client, Connect, Credentials, Device, Hello, PROTOCOL, Role, STRINGS};
+use super::native::{Auth, HelloPayload, chat_payload, event_frame};
 use super::shape::{Wire as _, int, text};
 use super::thinking::ThinkingLevel;
 use super::{Access, Dialect, Refused, event};
@@ -65,6 +65,10 @@ impl Dialect for Guide {
         "guide"
     }
 
+    fn protocol(&self) -> u32 {
+        PROTOCOL
+    }
+
     fn open(&self, first: &Map<String, Value>) -> Option<Result<Connect, Box<Refused>>> {
         if first.contains_key("type") || !(first.contains_key("minProtocol") || first.contains_key("client")) {
             return None;
@@ -73,7 +77,7 @@ impl Dialect for Guide {
     }
 
     fn hello(&self, _connect_id: &Value, hello: &Hello<'_>) -> Vec<u8> {
-        let mut payload = HelloPayload::new(hello);
+        let mut payload = HelloPayload::new(self.protocol(), hello);
         payload.auth = Some(json!({
             "deviceToken": null, "role": hello.grant.role.name(), "scopes": hello.grant.scopes,
         }));
@@ -120,17 +124,12 @@ impl Dialect for Guide {
     }
 
     fn event(&self, event: &Event) -> Option<Vec<u8>> {
-        let mut out = open_event(event.kind.guide_name);
-        match &event.payload {
-            Payload::Json(json) => out.extend_from_slice(json.get().as_bytes()),
-            Payload::Agent(progress) => put(&mut out, &agent(progress)),
-            Payload::Chat(update) => put(&mut out, &chat(update)),
-        }
-        if let Some(version) = &event.state_version {
-            out.extend_from_slice(b",\"stateVersion\":");
-            put(&mut out, version);
-        }
-        Some(out)
+        let name = event.kind.guide_name;
+        Some(match &event.payload {
+            Payload::Json(json) => event_frame(name, event, json),
+            Payload::Agent(progress) => event_frame(name, event, &agent(progress)),
+            Payload::Chat(update) => event_frame(name, event, &chat(update)),
+        })
     }
 
     fn access(&self, access: Access) -> Access {

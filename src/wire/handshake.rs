@@ -9,7 +9,7 @@ use super::event::StateVersion;
 use super::shape::{Kind, int, text};
 use crate::secret::Secret;
 
-/// The one protocol version that this gateway speaks.
+/// The protocol version of both dialects.
 pub const PROTOCOL: u32 = 3;
 
 crate::wire! {

@@ -29,6 +29,9 @@ pub trait Dialect: fmt::Debug {
     /// A name for logs and `status`.
     fn name(&self) -> &'static str;
 
+    /// The protocol version that it is.
+    fn protocol(&self) -> u32;
+
     /// Reads a connection's first frame, if it is one of this dialect.
     fn open(&self, first: &Map<String, Value>) -> Option<Result<Connect, Box<Refused>>>;
 

@@ -51,6 +51,10 @@ impl Dialect for Native {
         "native"
     }
 
+    fn protocol(&self) -> u32 {
+        PROTOCOL
+    }
+
     fn open(&self, first: &Map<String, Value>) -> Option<Result<Connect, Box<Refused>>> {
         if !first.contains_key("type") {
             return None;
@@ -60,7 +64,7 @@ impl Dialect for Native {
 
     fn hello(&self, connect_id: &Value, hello: &Hello<'_>) -> Vec<u8> {
         let mut payload = Vec::with_capacity(4096);
-        put(&mut payload, &HelloPayload::new(hello));
+        put(&mut payload, &HelloPayload::new(self.protocol(), hello));
         frame::reply(connect_id, Ok(&payload), native_code)
     }
 
@@ -87,18 +91,14 @@ impl Dialect for Native {
     }
 
     fn event(&self, event: &Event) -> Option<Vec<u8>> {
-        let mut out = open_event(self.event_name(event.kind));
         match &event.payload {
-            Payload::Json(json) => out.extend_from_slice(json.get().as_bytes()),
-            Payload::Agent(progress) if progress.stream.is_native() => put(&mut out, &agent(progress)),
-            Payload::Agent(_) => return None,
-            Payload::Chat(update) => put(&mut out, &chat(update)),
+            Payload::Json(json) => Some(event_frame(event.kind.name, event, json)),
+            Payload::Agent(progress) if progress.stream.is_native() => {
+                Some(event_frame(event.kind.name, event, &agent(progress)))
+            }
+            Payload::Agent(_) => None,
+            Payload::Chat(update) => Some(event_frame(event.kind.name, event, &chat(update))),
         }
-        if let Some(version) = &event.state_version {
-            out.extend_from_slice(b",\"stateVersion\":");
-            put(&mut out, version);
-        }
-        Some(out)
     }
 
     fn access(&self, access: Access) -> Access {
@@ -162,12 +162,17 @@ fn native_code(code: Code) -> Code {
     }
 }
 
-/// The beginning of an event frame, up to its payload.
-pub(super) fn open_event(name: &str) -> Vec<u8> {
+/// An event frame without its closing brace.
+pub(super) fn event_frame(name: &str, event: &Event, payload: &impl Serialize) -> Vec<u8> {
     let mut out = Vec::with_capacity(256);
     out.extend_from_slice(b"{\"type\":\"event\",\"event\":");
     put(&mut out, name);
     out.extend_from_slice(b",\"payload\":");
+    put(&mut out, payload);
+    if let Some(version) = &event.state_version {
+        out.extend_from_slice(b",\"stateVersion\":");
+        put(&mut out, version);
+    }
     out
 }
 
@@ -294,10 +299,10 @@ struct Snapshot<'a> {
 }
 
 impl<'a> HelloPayload<'a> {
-    pub(super) fn new(hello: &'a Hello<'a>) -> Self {
+    pub(super) fn new(protocol: u32, hello: &'a Hello<'a>) -> Self {
         Self {
             r#type: "hello-ok",
-            protocol: PROTOCOL,
+            protocol,
             server: Server {
                 version: crate::VERSION,
                 commit: option_env!("BARNACLE_COMMIT"),

@@ -1,6 +1,11 @@
 //! The real binary, a real client, and a model that always says the same, for tests over real sockets.
 #![allow(dead_code, unreachable_pub, reason = "each test binary uses a part")]
-#![allow(clippy::disallowed_methods, reason = "tests start processes and wait for them")]
+#![allow(
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "tests start processes and wait for them"
+)]
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
