@@ -301,7 +301,7 @@ async fn live(socket: End, request: Request<()>, state: Rc<State>, clock: Rc<dyn
     let raw = Socket::Pipe(socket);
     let end = match client_async_with_config(request, raw.clone(), Some(config)).await {
         Err(Error::Http(answer)) => Ended::Refused(answer.status().as_u16()),
-        Err(error) => { eprintln!("{error:?}"); Ended::Lost }
+        Err(_) => Ended::Lost,
         Ok((socket, _)) => {
             let (mut sender, mut receiver) = socket.split();
             let write = async {
