@@ -365,3 +365,10 @@ async fn next_message(receiver: &mut WebSocketReceiver<Socket>, state: &State) -
     })
     .await
 }
+
+impl Drop for Client {
+    /// A process that ends closes its sockets.
+    fn drop(&mut self) {
+        self.socket.close();
+    }
+}

@@ -34,6 +34,13 @@ pub struct Key {
     refused: bool,
 }
 
+impl Key {
+    /// A key that was not used yet.
+    pub fn new(method: &'static str, session: &str, message: String) -> Self {
+        Self { method, session: session.to_owned(), message, ..Self::default() }
+    }
+}
+
 /// All promises.
 #[derive(Debug, Default)]
 pub struct Ledger {

@@ -18,18 +18,14 @@ const OTHERS_MAX: usize = 6;
 const PLAYED: [&str; 3] = ["play-0", "play-1", "main"];
 /// How long a remembered answer is used again; below its lifetime of five minutes.
 const KEY_USE: Duration = Duration::from_secs(200);
-/// Small bounds, so that they are reached.
-const TIGHT: [(&str, u64); 10] = [
-    ("connections", 7),
-    ("maxPayload", 16_384),
-    ("maxBufferedBytes", 262_144),
-    ("totalBufferedBytes", 1_048_576),
-    ("totalIncomingBytes", 1_048_576),
-    ("writeStallMs", 5_000),
-    ("callsPerConnection", 4),
-    ("laneQueue", 2),
-    ("runsQueued", 5),
-    ("runOutputBytes", 4_096),
+/// Small bounds, so that they are reached; those that hang together stand together.
+const TIGHT: [&[(&str, u64)]; 6] = [
+    &[("connections", 9), ("connectionsPerAddress", 5), ("pendingConnections", 4), ("pendingPerAddress", 3)],
+    &[("maxPayload", 16_384), ("totalIncomingBytes", 1_048_576)],
+    &[("maxBufferedBytes", 262_144), ("totalBufferedBytes", 1_048_576), ("historyBytes", 65_536)],
+    &[("writeStallMs", 5_000), ("handshakeMs", 2_000)],
+    &[("callsPerConnection", 4), ("laneQueue", 2), ("runsQueued", 5)],
+    &[("runOutputBytes", 4_096), ("promptBytes", 16_384)],
 ];
 
 /// Somebody connected.
@@ -66,7 +62,7 @@ impl Scenario {
         let mut furnishing = Furnishing::new(dice.u64(..), move |request| moody.answer(request));
         furnishing.tools = Rc::new(Echo);
         if dice.bool() {
-            furnishing.limits = TIGHT.iter().filter(|_| dice.bool()).copied().collect();
+            furnishing.limits = TIGHT.iter().filter(|_| dice.bool()).copied().flatten().copied().collect();
         }
         let mut scenario = Self {
             home: Home::new(furnishing),
@@ -304,8 +300,7 @@ impl Scenario {
             3 => format!("once {key} {}", "long ".repeat(self.dice.usize(1..1500))).trim().to_owned(),
             _ => format!("once {key} please"),
         };
-        let record =
-            Key { method, session: session.to_owned(), message: text.clone(), ..Key::default() };
+        let record = Key::new(method, session, text);
         self.ledger.keys.insert(key.clone(), record);
         self.recent.push((self.home.now(), key.clone()));
         self.send_message(person, &key);
