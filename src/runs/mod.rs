@@ -115,7 +115,10 @@ impl Runs {
         if self.0.closed.get() {
             return Err(Error::unavailable("the gateway is stopping"));
         }
-        let room = self.0.lanes.borrow().room(key.as_str());
+        // A message that is still on its way to the medium has its place in the queue.
+        let expected = self.0.expected.borrow();
+        let (all, here) = (expected.len(), expected.values().filter(|(other, _)| other == key).count());
+        let room = self.0.lanes.borrow().room(key.as_str(), here, all);
         room.map_err(|lanes::Full| Error::unavailable("too many messages are waiting for an answer").retry_after(5000))
     }
 
@@ -127,12 +130,6 @@ impl Runs {
     /// It is durable, or will never be.
     pub fn arrived(&self, run_id: &str) {
         self.0.expected.borrow_mut().remove(run_id);
-    }
-
-    /// Whether a run with that id waits, goes, or is about to.
-    #[must_use]
-    pub fn is_in_flight(&self, run_id: &str) -> bool {
-        self.0.active.borrow().contains_key(run_id) || self.0.expected.borrow().contains_key(run_id)
     }
 
     /// Takes a run; [`pump`](Self::pump) starts it when its turn has come.
