@@ -75,13 +75,15 @@ pub struct Watch {
     frames: usize,
     /// Whether the wall clock has jumped, so that timestamps say nothing.
     pub jumped: bool,
+    /// Whether it has sent half a frame, so that nobody can tell what its later ones say.
+    pub garbled: bool,
 }
 
 impl Watch {
     /// Observes from the beginning.
     pub fn new(name: String, dialect: Dialect, healthy: bool) -> Self {
         let (asked, runs) = (BTreeMap::new(), BTreeMap::new());
-        Self { name, dialect, healthy, asked, number: 0, gaps: 0, runs, frames: 0, jumped: false }
+        Self { name, dialect, healthy, asked, number: 0, gaps: 0, runs, frames: 0, jumped: false, garbled: false }
     }
 
     /// Notes a request.
@@ -199,7 +201,7 @@ impl Watch {
     /// Claims 1 and 5, once everything has come to rest and the connection still stands.
     pub fn finish(&self, ledger: &Ledger) {
         let name = &self.name;
-        for (id, asked) in &self.asked {
+        for (id, asked) in self.asked.iter().filter(|_| !self.garbled) {
             // Whoever repeats a key while its run goes is told `accepted` and no more (methods.md 1.3).
             let is_repeat = asked.early == 1 && asked.key.as_ref().is_some_and(|key| ledger.keys[key].uses > 1);
             let last = asked.replies - asked.early;

@@ -228,7 +228,10 @@ impl Scenario {
                 let filled = "a".repeat(max + over - empty.len());
                 person.client.send_text(empty.replace("\"x\":\"\"", &format!("\"x\":\"{filled}\"")));
             }
-            6 => person.client.send_raw(vec![0x81, 0xff, 0, 0]),
+            6 => {
+                person.watch.garbled = true;
+                person.client.send_raw(vec![0x81, 0xff, 0, 0]);
+            }
             7 => {
                 for _ in 0..50 {
                     person.client.send_message(async_tungstenite::tungstenite::Message::Ping(vec![7; 100].into()));
