@@ -169,7 +169,10 @@ mod tests {
             lanes.push("a", run);
         }
         assert_eq!(lanes.room("a", 0, 0), Err(Full));
-        assert_eq!((lanes.room("b", 0, 1), lanes.room("b", 0, 2), lanes.room("b", 3, 0)), (Ok(()), Err(Full), Err(Full)));
+        assert_eq!(
+            (lanes.room("b", 0, 1), lanes.room("b", 0, 2), lanes.room("b", 3, 0)),
+            (Ok(()), Err(Full), Err(Full))
+        );
         lanes.push("b", 3);
         lanes.push("b", 4);
         assert_eq!(lanes.room("c", 0, 0), Err(Full));

@@ -14,7 +14,11 @@ fn a_client_of_either_dialect_gets_an_answer() {
     let home = home(&[]);
     for who in [Who::native(), Who::guide()] {
         let client = home.admit(who);
-        client.request("1", "chat.send", json!({"sessionKey": "main", "message": "hi", "idempotencyKey": format!("{:?}", client.dialect)}));
+        client.request(
+            "1",
+            "chat.send",
+            json!({"sessionKey": "main", "message": "hi", "idempotencyKey": format!("{:?}", client.dialect)}),
+        );
         home.run_ms(5_000);
         assert_eq!(client.reply("1")["payload"]["status"], "started");
         assert_eq!(client.events("chat").last().unwrap()["state"], "final", "{:?}", client.received());

@@ -135,7 +135,9 @@ impl Watch {
         if let Some(key) = asked.key.clone() {
             ledger.keyed_reply(name, self.dialect, &key, frame);
         }
-        if let (Some(label), Some(key)) = (frame["payload"]["entry"]["label"].as_str(), frame["payload"]["key"].as_str()) {
+        if let (Some(label), Some(key)) =
+            (frame["payload"]["entry"]["label"].as_str(), frame["payload"]["key"].as_str())
+        {
             ledger.label_confirmed(key.rsplit(':').next().unwrap_or_default(), label);
         }
     }
@@ -185,7 +187,10 @@ impl Watch {
             let (text, ts) = (text.expect("text"), message["timestamp"].as_u64().expect("a time"));
             if let Some((before_ts, before)) = &seen.delta {
                 assert!(text.starts_with(before.as_str()), "{name}: not cumulative: {before:?}, then {payload}");
-                assert!(self.jumped || ts >= before_ts + CHAT_DELTA_MS, "{name}: too soon after {before_ts}: {payload}");
+                assert!(
+                    self.jumped || ts >= before_ts + CHAT_DELTA_MS,
+                    "{name}: too soon after {before_ts}: {payload}"
+                );
             }
             seen.delta = Some((ts, text.to_owned()));
             return;

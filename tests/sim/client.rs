@@ -10,10 +10,10 @@ use std::rc::Rc;
 use std::task::{Poll, Waker};
 use std::time::Duration;
 
-use async_tungstenite::{WebSocketReceiver, client_async_with_config};
 use async_tungstenite::tungstenite::http::Request;
 use async_tungstenite::tungstenite::protocol::WebSocketConfig;
 use async_tungstenite::tungstenite::{Error, Message, handshake::client::generate_key};
+use async_tungstenite::{WebSocketReceiver, client_async_with_config};
 use barnacle::net::pipe::End;
 use barnacle::net::socket::Socket;
 use barnacle::sys::Clock;

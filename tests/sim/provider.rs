@@ -175,7 +175,11 @@ pub struct Echo;
 
 impl Tools for Echo {
     fn offered(&self, _session: &SessionKey) -> Vec<ToolSpec> {
-        vec![ToolSpec { name: "echo".to_owned(), description: "Echoes.".to_owned(), parameters: json!({"type": "object"}) }]
+        vec![ToolSpec {
+            name: "echo".to_owned(),
+            description: "Echoes.".to_owned(),
+            parameters: json!({"type": "object"}),
+        }]
     }
 
     fn call(&self, _session: &SessionKey, name: &str, arguments: &Value) -> LocalFuture<'static, ToolOutput> {

@@ -217,7 +217,9 @@ impl Scenario {
             3 => {
                 person.watch.asked("deep", "", None, now);
                 let deep = "[".repeat(300) + &"]".repeat(300);
-                person.client.send_text(format!("{{\"type\":\"req\",\"id\":\"deep\",\"method\":\"health\",\"params\":{deep}}}"));
+                person
+                    .client
+                    .send_text(format!("{{\"type\":\"req\",\"id\":\"deep\",\"method\":\"health\",\"params\":{deep}}}"));
             }
             4 => person.client.send_message(vec![0_u8, 159, 146, 150].into()),
             // Just at the bound, and just over it.
@@ -340,7 +342,11 @@ impl Scenario {
         let dice = &mut self.dice;
         let played = PLAYED[dice.usize(0..PLAYED.len())];
         let kept = KEPT[dice.usize(0..KEPT.len())];
-        let run = if self.recent.is_empty() { "none".to_owned() } else { self.recent[dice.usize(0..self.recent.len())].1.clone() };
+        let run = if self.recent.is_empty() {
+            "none".to_owned()
+        } else {
+            self.recent[dice.usize(0..self.recent.len())].1.clone()
+        };
         let (method, params): (_, Value) = match dice.u32(0..16) {
             0 => ("health", json!({})),
             1 => ("health", json!({"probe": true})),
@@ -395,7 +401,7 @@ impl Scenario {
         let gaps: u64 = self.people.iter().map(|person| person.watch.gaps).sum();
         assert!(gaps <= gateway.hub.counters().events_skipped, "{gaps} events are missing, not all were skipped");
         for person in &self.people {
-            person.client.close();
+            if person.watch.garbled { person.client.cut() } else { person.client.close() }
         }
         self.home.run_ms(60_000);
         for person in &self.people {

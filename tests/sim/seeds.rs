@@ -30,8 +30,10 @@ fn every_claim_holds_in_every_scenario() {
         }
     }
     println!("{frames} frames");
-    let commands: Vec<_> =
-        failed.iter().map(|seed| format!("BARNACLE_SIM_SEED={seed} cargo test --test sim every_claim -- --nocapture")).collect();
+    let commands: Vec<_> = failed
+        .iter()
+        .map(|seed| format!("BARNACLE_SIM_SEED={seed} cargo test --test sim every_claim -- --nocapture"))
+        .collect();
     assert!(commands.is_empty(), "repeat with\n{}", commands.join("\n"));
 }
 
