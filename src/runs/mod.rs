@@ -201,15 +201,14 @@ impl Runs {
     /// How a run ended; waits up to `limit` for its end. `None` when that passed.
     pub async fn wait(&self, run_id: &str, limit: Duration) -> Option<Rc<Outcome>> {
         let latch = Rc::clone(self.0.outcomes.borrow_mut().entry(run_id.to_owned()).or_default());
-        let outcome = self.0.cx.sys.clock.timeout(limit, latch.wait()).await.ok();
-        if outcome.is_none() {
-            let mut outcomes = self.0.outcomes.borrow_mut();
-            // Nobody else waits for it: the table, this function.
-            if Rc::strong_count(&latch) <= 2 && latch.get().is_none() {
-                outcomes.remove(run_id);
-            }
-        }
-        outcome
+        let waiter = Waiter { runs: self.clone(), run_id: run_id.to_owned(), latch };
+        self.0.cx.sys.clock.timeout(limit, waiter.latch.wait()).await.ok()
+    }
+
+    /// Outcomes that [`wait`](Self::wait) can tell, and ids that somebody waits for.
+    #[must_use]
+    pub fn remembered(&self) -> usize {
+        self.0.outcomes.borrow().len()
     }
 
     /// The run with that id, while it waits or goes.
@@ -285,6 +284,23 @@ impl Runs {
             for run in &going {
                 run.outcome.wait().await;
             }
+        }
+    }
+}
+
+/// Somebody who waits for a run that may never exist. Whether the wait passes or its caller leaves,
+/// the last one takes the entry away.
+struct Waiter {
+    runs: Runs,
+    run_id: String,
+    latch: Rc<Latch<Rc<Outcome>>>,
+}
+
+impl Drop for Waiter {
+    fn drop(&mut self) {
+        // Two hold it: the table and this one.
+        if Rc::strong_count(&self.latch) <= 2 && self.latch.get().is_none() {
+            self.runs.0.outcomes.borrow_mut().remove(&self.run_id);
         }
     }
 }
