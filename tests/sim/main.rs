@@ -2,9 +2,10 @@
 //! scripted model provider, and a seed that decides the rest.
 //!
 //! * `seeds` plays scenarios made from a seed and checks `claims` while and after they run.
-//!   `cargo test --test sim` plays a few hundred; `BARNACLE_SIM_SEEDS=5000 cargo test --test sim seeds`
-//!   plays that many; `BARNACLE_SIM_SEED=17 cargo test --test sim seeds` plays one and says a little
-//!   about it. A failing seed is printed as the command that repeats it.
+//!   `cargo test --test sim` plays a few hundred; `BARNACLE_SIM_SEEDS=5000 cargo test --test sim every_claim`
+//!   plays that many; `BARNACLE_SIM_SEED=17 cargo test --test sim every_claim` plays one, and both
+//!   together as many from there. A failing seed is printed as the command that repeats it, which
+//!   also shows the last frames.
 //! * `bounds_*` reach every bound of `limits.rs` that a connection can reach.
 //!
 //! Nothing here waits on a real clock or opens a real socket.

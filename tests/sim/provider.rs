@@ -128,9 +128,9 @@ impl Moody {
             18..22 => cut(dice, request, Ending::CutOff),
             22..25 => cut(dice, request, Ending::Stall),
             25..37 => in_pieces(dice, request, &Answer::Call("Let me see. ".to_owned())),
-            37..40 => talk(dice, request, 400),
-            40..42 => in_pieces(dice, request, &Answer::Text(Vec::new())),
-            _ => talk(dice, request, 20),
+            37..39 => talk(dice, request, 300),
+            39..42 => in_pieces(dice, request, &Answer::Text(Vec::new())),
+            _ => talk(dice, request, 12),
         };
         script.head_after(head)
     }

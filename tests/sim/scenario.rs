@@ -76,7 +76,7 @@ impl Scenario {
             dice,
         };
         scenario.healthy_people_come();
-        for _ in 0..scenario.dice.usize(20..90) {
+        for _ in 0..scenario.dice.usize(10..60) {
             scenario.step();
             scenario.time_passes();
             scenario.look();
@@ -124,7 +124,7 @@ impl Scenario {
             30..65 => self.dice.u64(0..60),
             65..88 => self.dice.u64(0..3_000),
             88..98 => self.dice.u64(0..60_000),
-            _ => self.dice.u64(0..1_800_000),
+            _ => self.dice.u64(0..900_000),
         };
         self.home.run_ms(ms);
     }
@@ -384,7 +384,7 @@ impl Scenario {
                 break;
             }
         }
-        self.home.run_ms(180_000);
+        self.home.run_ms(110_000);
         self.look();
         let gateway = Rc::clone(self.home.gateway());
         assert_eq!(gateway.runs.counts(), (0, 0), "runs that never end");
