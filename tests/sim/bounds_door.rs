@@ -1,5 +1,7 @@
 //! Bounds before the handshake: how many come in, how long they may take, how much they may say.
 
+use std::cell::RefCell;
+use std::rc::Rc;
 use std::time::Duration;
 
 use barnacle::limits::AUTH_LOCKOUT_MS;
@@ -18,9 +20,9 @@ fn home(limits: &[(&'static str, u64)]) -> Home {
 
 /// Sends bytes and reads until the gateway ends the connection or `wait` has passed.
 fn say(home: &Home, end: &End, bytes: &[u8], wait: Duration) -> String {
-    let heard = std::rc::Rc::new(std::cell::RefCell::new(Vec::new()));
+    let heard = Rc::new(RefCell::new(Vec::new()));
     let (mut reader, mut writer) = (Socket::Pipe(end.clone()), Socket::Pipe(end.clone()));
-    let (slot, bytes) = (std::rc::Rc::clone(&heard), bytes.to_vec());
+    let (slot, bytes) = (Rc::clone(&heard), bytes.to_vec());
     let read = home.world.tasks().spawn(async move {
         let mut buffer = [0; 1024];
         while let Ok(count @ 1..) = reader.read(&mut buffer).await {
@@ -32,8 +34,8 @@ fn say(home: &Home, end: &End, bytes: &[u8], wait: Duration) -> String {
     });
     home.run_for(wait);
     drop((read, write));
-    let text = String::from_utf8_lossy(&heard.borrow()).into_owned();
-    text
+    let heard = heard.take();
+    String::from_utf8_lossy(&heard).into_owned()
 }
 
 fn dial(home: &Home) -> End {

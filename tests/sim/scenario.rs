@@ -10,6 +10,7 @@ use super::claims::Watch;
 use super::client::{Client, Who};
 use super::home::{Furnishing, Home};
 use super::ledger::{KEPT, Key, Ledger};
+use super::nonsense;
 use super::provider::{Echo, Moody};
 
 /// People beside the two healthy ones.
@@ -200,51 +201,9 @@ impl Scenario {
 
     fn somebody_talks_nonsense(&mut self) {
         let Some(index) = self.somebody_else() else { return };
-        let (dice, now) = (&mut self.dice, self.home.now());
         let max = usize::try_from(self.home.limits().max_payload).unwrap_or(usize::MAX);
         let person = &mut self.people[index];
-        match dice.u32(0..9) {
-            0 => person.client.send_text("this is no JSON".to_owned()),
-            1 => {
-                person.watch.asked("invalid", "", None, now);
-                person.client.send(&json!({"type": "req", "method": "health"}));
-            }
-            2 => {
-                person.watch.asked("odd", "", None, now);
-                person.client.send(&json!({"type": "req", "id": "odd", "method": "health", "extra": [[[[]]]]}));
-            }
-            3 => {
-                person.watch.asked("deep", "", None, now);
-                let deep = "[".repeat(300) + &"]".repeat(300);
-                person
-                    .client
-                    .send_text(format!("{{\"type\":\"req\",\"id\":\"deep\",\"method\":\"health\",\"params\":{deep}}}"));
-            }
-            4 => person.client.send_message(vec![0_u8, 159, 146, 150].into()),
-            // Just at the bound, and just over it.
-            5 => {
-                person.watch.asked("huge", "", None, now);
-                let empty = json!({"type": "req", "id": "huge", "method": "nosuch", "params": {"x": ""}}).to_string();
-                let over = dice.usize(0..2);
-                let filled = "a".repeat(max + over - empty.len());
-                person.client.send_text(empty.replace("\"x\":\"\"", &format!("\"x\":\"{filled}\"")));
-            }
-            6 => {
-                person.watch.garbled = true;
-                person.client.send_raw(vec![0x81, 0xff, 0, 0]);
-            }
-            7 => {
-                for _ in 0..50 {
-                    person.client.send_message(async_tungstenite::tungstenite::Message::Ping(vec![7; 100].into()));
-                }
-            }
-            _ => {
-                for _ in 0..dice.u32(2..6) {
-                    person.watch.asked("same", "health", None, now);
-                    person.client.request("same", "health", json!({}));
-                }
-            }
-        }
+        nonsense::talk(&mut self.dice, &person.client, &mut person.watch, max, self.home.now());
     }
 
     fn disk_changes(&mut self) {
