@@ -100,7 +100,7 @@ async fn run(
             .map_err(|error| other(error.to_string()))?;
 
     let clock: Rc<dyn crate::sys::Clock> = Rc::new(RealClock::start());
-    let tasks = Tasks::on(Rc::clone(&executor));
+    let tasks = Tasks::on(&executor);
     let sys = Sys {
         http: Rc::new(RealHttp::new(Rc::clone(&clock), tasks.clone())),
         clock,

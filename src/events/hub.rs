@@ -113,7 +113,7 @@ impl Hub {
             let Some(slot) = encoded.get_mut(peer.dialect.index()) else { continue };
             let body = slot.get_or_insert_with(|| peer.dialect.event(&event).map(Rc::from));
             if let Some(body) = body {
-                self.deliver(&peers, peer, || peer.push_event(Rc::clone(body), kind.drop_if_slow));
+                self.deliver(&peers, peer, kind.drop_if_slow, || peer.push_event(Rc::clone(body), kind.drop_if_slow));
             }
         }
     }
@@ -122,7 +122,7 @@ impl Hub {
     pub fn send(&self, peer: &Peer, frame: Vec<u8>) {
         let frame = RefCell::new(Some(frame));
         let peers = self.0.peers.borrow();
-        self.deliver(&peers, peer, || {
+        self.deliver(&peers, peer, false, || {
             let Some(bytes) = frame.take() else { return Pushed::Full };
             match peer.outbox.push(bytes) {
                 Ok(()) => Pushed::Queued,
@@ -143,8 +143,9 @@ impl Hub {
     }
 
     /// Pushes until the frame is in, or its reader has been cut for being too slow. When the room of
-    /// all connections together is used up, whoever holds most of it has to go.
-    fn deliver(&self, peers: &BTreeMap<u64, Rc<Peer>>, peer: &Peer, push: impl Fn() -> Pushed) {
+    /// all connections together is used up, whoever holds most of it has to go: a reader who keeps up
+    /// misses nothing. Only if that is `peer` itself, what may be skipped is skipped.
+    fn deliver(&self, peers: &BTreeMap<u64, Rc<Peer>>, peer: &Peer, drop_if_slow: bool, push: impl Fn() -> Pushed) {
         loop {
             match push() {
                 Pushed::Queued => return,
@@ -158,6 +159,10 @@ impl Hub {
                     match largest {
                         Some(largest) if largest.outbox.unsent_bytes() > 0 && largest.id != peer.id => {
                             self.cut(largest)
+                        }
+                        _ if drop_if_slow => {
+                            peer.skip_event();
+                            return self.0.skipped.set(self.0.skipped.get() + 1);
                         }
                         _ => return self.cut(peer),
                     }

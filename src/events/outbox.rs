@@ -167,7 +167,7 @@ impl Outbox {
             return Err(Pushed::Full);
         }
         if !self.total.take(cost) {
-            return Err(if drop_if_slow { Pushed::Skipped } else { Pushed::NoRoom });
+            return Err(Pushed::NoRoom);
         }
         Ok(cost)
     }

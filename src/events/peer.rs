@@ -103,6 +103,11 @@ impl Peer {
         pushed
     }
 
+    /// Uses up a number for an event that this connection misses.
+    pub fn skip_event(&self) {
+        self.seq.set(self.seq.get() + 1);
+    }
+
     /// Calls that wait for their answer.
     #[must_use]
     pub fn calls_in_flight(&self) -> usize {

@@ -8,6 +8,7 @@ use std::rc::Rc;
 
 use crate::error::Error;
 use crate::limits::{IDEMPOTENCY_BYTES, IDEMPOTENCY_TTL_MS};
+use crate::sys::Latch;
 
 /// An answer that can be given again.
 pub type Answer = Result<Rc<[u8]>, Error>;
@@ -17,6 +18,34 @@ pub type Answer = Result<Rc<[u8]>, Error>;
 pub struct Dedupe {
     max: usize,
     state: RefCell<State>,
+    claims: Rc<Claims>,
+}
+
+/// Keys that are being worked on, with a latch that is set once it is decided whether they are taken.
+type Claims = RefCell<BTreeMap<String, Rc<Latch<()>>>>;
+
+/// A key is being worked on, from its first use until its last answer is remembered. It is a run's id
+/// too, so it is the same for all kinds. Dropping it lets the key go.
+#[derive(Debug)]
+pub struct Claim {
+    claims: Rc<Claims>,
+    key: String,
+}
+
+impl Claim {
+    /// It is decided what the first use comes to: its early answer is remembered, or there is none.
+    pub fn decided(&self) {
+        if let Some(latch) = self.claims.borrow().get(&self.key) {
+            latch.set(());
+        }
+    }
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        self.decided();
+        self.claims.borrow_mut().remove(&self.key);
+    }
 }
 
 #[derive(Debug, Default)]
@@ -31,7 +60,22 @@ impl Dedupe {
     /// At most `max` answers.
     #[must_use]
     pub fn new(max: usize) -> Self {
-        Self { max, state: RefCell::default() }
+        Self { max, state: RefCell::default(), claims: Rc::default() }
+    }
+
+    /// Begins to work on a key, so that a second request with it neither runs beside the first nor
+    /// after it: whoever holds the claim remembers the answer before letting it go.
+    ///
+    /// # Errors
+    /// Somebody works on it already; the latch tells when that is decided. (The number of claims is
+    /// bounded by that of waiting calls and queued runs.)
+    pub fn claim(&self, key: &str) -> Result<Claim, Rc<Latch<()>>> {
+        let mut claims = self.claims.borrow_mut();
+        if let Some(latch) = claims.get(key) {
+            return Err(Rc::clone(latch));
+        }
+        claims.insert(key.to_owned(), Rc::default());
+        Ok(Claim { claims: Rc::clone(&self.claims), key: key.to_owned() })
     }
 
     /// The answer to `key` of that `kind`, if it was given within the last five minutes.
@@ -109,6 +153,18 @@ mod tests {
             dedupe.put("agent", &index.to_string(), answer(IDEMPOTENCY_BYTES / 4), 0);
         }
         assert_eq!(dedupe.len(), 3);
+    }
+
+    #[test]
+    fn a_key_is_worked_on_once_at_a_time() {
+        let dedupe = Dedupe::new(10);
+        let claim = dedupe.claim("k").unwrap();
+        let latch = dedupe.claim("k").unwrap_err();
+        assert!(dedupe.claim("other").is_ok() && latch.get().is_none());
+        claim.decided();
+        assert!(latch.get().is_some() && dedupe.claim("k").is_err());
+        drop(claim);
+        assert!(dedupe.claim("k").is_ok() && dedupe.claims.borrow().is_empty());
     }
 
     #[test]

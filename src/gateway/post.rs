@@ -7,9 +7,10 @@ use jiff::tz::TimeZone;
 use jiff::{Timestamp, ToSpan as _};
 
 use super::Gateway;
+use super::dedupe::{Answer, Claim};
 use crate::config::session::Reset;
 use crate::error::Error;
-use crate::runs::run::{Ask, Origin, Run, Stop};
+use crate::runs::run::{Ask, Origin, Outcome, Run, Stop};
 use crate::stores::{Durability, Durable, Entry, SessionKey, StoreError, TranscriptFile};
 use crate::sys::Latch;
 use crate::wire::message::{Block, Content, Message, UserMessage};
@@ -40,6 +41,21 @@ pub struct Post {
     pub label: Option<String>,
     /// Whether a session that is too old begins anew (methods.md 7.6).
     pub renews: bool,
+    /// The run's id as an idempotency key.
+    pub claim: Claim,
+    /// What a repeat of the request hears.
+    pub memory: Memory,
+}
+
+/// What is remembered of a post for repeats of its request (methods.md 1.3).
+#[derive(Debug)]
+pub struct Memory {
+    /// Kind of the key.
+    pub kind: &'static str,
+    /// The answer while the run waits or goes, where a repeat gets one.
+    pub accepted: Option<Answer>,
+    /// The answer once it has ended.
+    pub ended: fn(&Run, &Outcome) -> Answer,
 }
 
 /// A message on its way to the medium, or there.
@@ -61,35 +77,46 @@ impl Gateway {
         let (file, message_ts, durable) = self.write(&post).map_err(|error| store_error(&error))?;
         let posted = Rc::new(Posted { accepted: Latch::new() });
         self.runs.expect(&post.run_id, &post.key, message_ts);
-        let gateway = Rc::clone(self);
-        let pending = Rc::clone(&posted);
+        let (gateway, pending) = (Rc::clone(self), Rc::clone(&posted));
+        let (claim, memory) = (post.claim, post.memory);
+        let ask = Ask {
+            run_id: post.run_id,
+            key: post.key,
+            shown_key: post.shown_key,
+            file,
+            agent_id: post.agent_id,
+            message_ts,
+            thinking: post.thinking,
+            timeout: post.timeout,
+            extra_system_prompt: post.extra_system_prompt,
+            origin: post.origin,
+        };
         self.sys.tasks.detach(async move {
             let saved = durable.await;
-            gateway.runs.arrived(&post.run_id);
+            gateway.runs.arrived(&ask.run_id);
             match saved {
-                Ok(()) => {
-                    let ask = Ask {
-                        run_id: post.run_id,
-                        key: post.key,
-                        shown_key: post.shown_key,
-                        file,
-                        agent_id: post.agent_id,
-                        message_ts,
-                        thinking: post.thinking,
-                        timeout: post.timeout,
-                        extra_system_prompt: post.extra_system_prompt,
-                        origin: post.origin,
-                    };
-                    // The waiter is woken before the run's task is made, so its acknowledgement goes
-                    // out before the run's first event.
-                    let run = gateway.runs.queue(ask);
-                    pending.accepted.set(Ok(run));
-                    gateway.runs.pump();
-                }
+                // The caller may be gone by now: what a repeat hears is settled here.
+                Ok(()) => gateway.carry_out(ask, &pending, &claim, memory).await,
                 Err(error) => pending.accepted.set(Err(store_error(&error))),
             }
         });
         Ok(posted)
+    }
+
+    /// Queues the run of a durable message, and remembers how it ends.
+    async fn carry_out(&self, ask: Ask, posted: &Posted, claim: &Claim, memory: Memory) {
+        let run_id = ask.run_id.clone();
+        let run = self.runs.queue(ask);
+        if let Some(accepted) = memory.accepted {
+            self.answers.put(memory.kind, &run_id, accepted, self.uptime_ms());
+        }
+        claim.decided();
+        // The waiter is woken before the run's task is made, so its acknowledgement goes out before the
+        // run's first event.
+        posted.accepted.set(Ok(Rc::clone(&run)));
+        self.runs.pump();
+        let outcome = run.outcome.wait().await;
+        self.answers.put(memory.kind, &run_id, (memory.ended)(&run, &outcome), self.uptime_ms());
     }
 
     /// Writes the message and what it changes in the index; the future tells when both are durable.

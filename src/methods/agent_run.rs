@@ -1,15 +1,14 @@
 //! `agent` and `agent.wait` (methods.md section 3).
 
-use std::rc::Rc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use super::agents::agent_for;
 use crate::error::{Code, Error};
-use crate::gateway::Gateway;
 use crate::gateway::attachments::{self, Attachment};
-use crate::gateway::post::Post;
+use crate::gateway::dedupe::{Answer, Claim};
+use crate::gateway::post::{Memory, Post};
 use crate::later;
 use crate::rpc::{Cx, Method};
 use crate::runs::run::{End, Origin, Outcome, Run, Stop};
@@ -83,42 +82,44 @@ crate::wire! {
 
 async fn agent(cx: Cx, params: AgentParams) -> Result<Value, Error> {
     let run_id = params.idempotency_key.clone();
-    let now = cx.gateway.uptime_ms();
-    if let Some(answer) = cx.gateway.answers.get(KIND, &run_id, now) {
-        return answer.map(|payload| serde_json::from_slice(&payload).unwrap_or_default());
-    }
-    let job = prepare(&cx, params)?;
+    let answers = &cx.gateway.answers;
+    let claim = loop {
+        if let Some(answer) = answers.get(KIND, &run_id, cx.gateway.uptime_ms()) {
+            return answer.map(|payload| serde_json::from_slice(&payload).unwrap_or_default());
+        }
+        match answers.claim(&run_id) {
+            Ok(claim) => break claim,
+            // Another method's run has this id.
+            Err(decided) if decided.get().is_some() => return Ok(json!({"runId": run_id, "status": "in_flight"})),
+            Err(decided) => decided.wait().await,
+        }
+    };
     let accepted = json!({"runId": run_id, "status": "accepted", "acceptedAt": cx.gateway.sys.clock.now_ms()});
-    let started = match job {
+    let early = Ok(accepted.to_string().into_bytes().into());
+    let memory = Memory { kind: KIND, accepted: Some(early), ended: end_of };
+    let started = match prepare(&cx, params, claim, memory)? {
         Ok(post) => cx.gateway.post(post)?.accepted.wait().await?,
         // Found too late for a plain refusal, by the order of the reference: accepted, then failed.
         Err(problem) => {
             let failure = failed(&run_id, &problem);
-            cx.gateway.answers.put(KIND, &run_id, Err(failure.clone()), now);
+            answers.put(KIND, &run_id, Err(failure.clone()), cx.gateway.uptime_ms());
             cx.ack(&accepted);
             return Err(failure);
         }
     };
-    cx.gateway.answers.put(KIND, &run_id, Ok(accepted.to_string().into_bytes().into()), now);
-    remember_end(&cx.gateway, &started);
     cx.ack(&accepted);
     let outcome = started.outcome.wait().await;
     answer_of(&started, &outcome)
 }
 
-/// The final answer is remembered even if the caller has gone.
-fn remember_end(gateway: &Rc<Gateway>, run: &Rc<Run>) {
-    let (gateway, run) = (Rc::clone(gateway), Rc::clone(run));
-    gateway.sys.tasks.clone().detach(async move {
-        let outcome = run.outcome.wait().await;
-        let answer = answer_of(&run, &outcome).map(|payload| payload.to_string().into_bytes().into());
-        gateway.answers.put(KIND, &run.ask.run_id, answer, gateway.uptime_ms());
-    });
+/// What a repeat of the request hears once the run has ended.
+fn end_of(run: &Run, outcome: &Outcome) -> Answer {
+    answer_of(run, outcome).map(|payload| payload.to_string().into_bytes().into())
 }
 
 /// Checks in the order of the reference. The outer error is a plain refusal; the inner one ends a run
 /// that was accepted (methods.md 3.1 and 3.2).
-fn prepare(cx: &Cx, params: AgentParams) -> Result<Result<Post, String>, Error> {
+fn prepare(cx: &Cx, params: AgentParams, claim: Claim, memory: Memory) -> Result<Result<Post, String>, Error> {
     if let Some(channel) = params.reply_channel.as_ref().or(params.channel.as_ref()) {
         if !matches!(channel.as_str(), "last" | "webchat") && !KNOWN_CHANNELS.contains(&channel.as_str()) {
             return Err(Error::invalid(format!("invalid {} params: unknown channel: {channel}", cx.method())));
@@ -185,6 +186,8 @@ fn prepare(cx: &Cx, params: AgentParams) -> Result<Result<Post, String>, Error> 
         origin: Origin::Agent,
         label: params.label,
         renews: params.session_key.is_none(),
+        claim,
+        memory,
     }))
 }
 

@@ -1,6 +1,5 @@
 //! `chat.send`, `chat.history`, `chat.abort`, `chat.inject` (methods.md section 6).
 
-use std::rc::Rc;
 use std::time::Duration;
 
 use serde_json::value::RawValue;
@@ -9,9 +8,10 @@ use serde_json::{Value, json};
 use crate::error::Error;
 use crate::gateway::attachments::{self, Attachment};
 use crate::gateway::commands;
-use crate::gateway::post::{Post, store_error};
+use crate::gateway::dedupe::Answer;
+use crate::gateway::post::{Memory, Post, store_error};
 use crate::rpc::{Cx, Method};
-use crate::runs::run::{End, Origin, Run, Stop};
+use crate::runs::run::{End, Origin, Outcome, Run, Stop};
 use crate::runs::stream::RunStream;
 use crate::stores::SessionKey;
 use crate::wire::Access;
@@ -94,9 +94,9 @@ async fn send(cx: Cx, params: SendParams) -> Result<Value, Error> {
     if let Some(answer) = gateway.answers.get(KIND, &run_id, gateway.uptime_ms()) {
         return answer.map(|payload| serde_json::from_slice(&payload).unwrap_or_default());
     }
-    if gateway.runs.is_in_flight(&run_id) {
+    let Ok(claim) = gateway.answers.claim(&run_id) else {
         return Ok(json!({"runId": run_id, "status": "in_flight"}));
-    }
+    };
     let mut content = vec![Block::Text { text: message.to_owned() }];
     if message.is_empty() && images.is_empty() {
         let reply = "I see no text in your message.".to_owned();
@@ -125,27 +125,23 @@ async fn send(cx: Cx, params: SendParams) -> Result<Value, Error> {
         origin: Origin::Chat,
         label: None,
         renews: true,
+        claim,
+        memory: Memory { kind: KIND, accepted: None, ended: end_of },
     })?;
-    let run = posted.accepted.wait().await?;
-    remember_end(&cx, &run);
+    posted.accepted.wait().await?;
     Ok(json!({"runId": run_id, "status": "started"}))
 }
 
 /// What a repeat of the request hears once the run has ended.
-fn remember_end(cx: &Cx, run: &Rc<Run>) {
-    let (gateway, run) = (Rc::clone(&cx.gateway), Rc::clone(run));
-    cx.gateway.sys.tasks.detach(async move {
-        let outcome = run.outcome.wait().await;
-        let run_id = &run.ask.run_id;
-        let answer = match &outcome.end {
-            End::Completed | End::Stopped(_) => {
-                Ok(json!({"runId": run_id, "status": "ok"}).to_string().into_bytes().into())
-            }
-            End::Failed(problem) => Err(Error::unavailable(problem.clone())
-                .with_payload(json!({"runId": run_id, "status": "error", "summary": problem}))),
-        };
-        gateway.answers.put(KIND, run_id, answer, gateway.uptime_ms());
-    });
+fn end_of(run: &Run, outcome: &Outcome) -> Answer {
+    let run_id = &run.ask.run_id;
+    match &outcome.end {
+        End::Completed | End::Stopped(_) => {
+            Ok(json!({"runId": run_id, "status": "ok"}).to_string().into_bytes().into())
+        }
+        End::Failed(problem) => Err(Error::unavailable(problem.clone())
+            .with_payload(json!({"runId": run_id, "status": "error", "summary": problem}))),
+    }
 }
 
 /// Answers without a model: acknowledged, then one `final` (methods.md 6.1). The reply is in the

@@ -24,10 +24,10 @@ pub enum Ended {
 }
 
 /// Writes until the connection ends. While frames wait, the socket must take at least a byte every
-/// `stall`.
+/// `stall`; if it doesn't, or breaks, the connection ends.
 pub async fn drain(mut socket: Socket, outbox: Rc<Outbox>, clock: Rc<dyn Clock>, stall: Duration) -> Ended {
     let mut alarm = None;
-    poll_fn(|cx| {
+    let ended = poll_fn(|cx| {
         loop {
             match ready!(outbox.poll_work(cx)) {
                 Work::Done => return Poll::Ready(Ended::Closed),
@@ -44,5 +44,10 @@ pub async fn drain(mut socket: Socket, outbox: Rc<Outbox>, clock: Rc<dyn Clock>,
             }
         }
     })
-    .await
+    .await;
+    if ended != Ended::Closed {
+        // The reading side waits for the peer, which may say nothing more: it has to hear of this.
+        outbox.abandon();
+    }
+    ended
 }

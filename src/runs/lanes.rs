@@ -44,13 +44,15 @@ impl<R: Clone + PartialEq> Lanes<R> {
         Self { sessions: BTreeMap::new(), ready: VecDeque::new(), going: 0, queued: 0, bounds }
     }
 
-    /// Whether a run on `session` could be taken now.
+    /// Whether a run on `session` could be taken now, when `here` further ones for it, and `all` for
+    /// any session, have been promised a place.
     ///
     /// # Errors
     /// [`Full`] when a bound is reached.
-    pub fn room(&self, session: &str) -> Result<(), Full> {
-        let waiting = self.sessions.get(session).map_or(0, |lane| lane.waiting.len());
-        if waiting >= self.bounds.lane_max || self.queued >= self.bounds.queued_max { Err(Full) } else { Ok(()) }
+    pub fn room(&self, session: &str, here: usize, all: usize) -> Result<(), Full> {
+        let waiting = self.waiting_in(session) + here;
+        let is_full = waiting >= self.bounds.lane_max || self.queued + all >= self.bounds.queued_max;
+        if is_full { Err(Full) } else { Ok(()) }
     }
 
     /// Takes a run; [`begin`](Self::begin) tells when it may start.
@@ -163,13 +165,17 @@ mod tests {
     fn both_bounds_are_reached() {
         let mut lanes = lanes(0);
         for run in 0..3 {
-            assert_eq!(lanes.room("a"), Ok(()));
+            assert_eq!(lanes.room("a", 0, 0), Ok(()));
             lanes.push("a", run);
         }
-        assert_eq!(lanes.room("a"), Err(Full));
+        assert_eq!(lanes.room("a", 0, 0), Err(Full));
+        assert_eq!(
+            (lanes.room("b", 0, 1), lanes.room("b", 0, 2), lanes.room("b", 3, 0)),
+            (Ok(()), Err(Full), Err(Full))
+        );
         lanes.push("b", 3);
         lanes.push("b", 4);
-        assert_eq!(lanes.room("c"), Err(Full));
+        assert_eq!(lanes.room("c", 0, 0), Err(Full));
     }
 
     #[test]

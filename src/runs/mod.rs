@@ -115,7 +115,10 @@ impl Runs {
         if self.0.closed.get() {
             return Err(Error::unavailable("the gateway is stopping"));
         }
-        let room = self.0.lanes.borrow().room(key.as_str());
+        // A message that is still on its way to the medium has its place in the queue.
+        let expected = self.0.expected.borrow();
+        let (all, here) = (expected.len(), expected.values().filter(|(other, _)| other == key).count());
+        let room = self.0.lanes.borrow().room(key.as_str(), here, all);
         room.map_err(|lanes::Full| Error::unavailable("too many messages are waiting for an answer").retry_after(5000))
     }
 
@@ -127,12 +130,6 @@ impl Runs {
     /// It is durable, or will never be.
     pub fn arrived(&self, run_id: &str) {
         self.0.expected.borrow_mut().remove(run_id);
-    }
-
-    /// Whether a run with that id waits, goes, or is about to.
-    #[must_use]
-    pub fn is_in_flight(&self, run_id: &str) -> bool {
-        self.0.active.borrow().contains_key(run_id) || self.0.expected.borrow().contains_key(run_id)
     }
 
     /// Takes a run; [`pump`](Self::pump) starts it when its turn has come.
@@ -194,15 +191,14 @@ impl Runs {
     /// How a run ended; waits up to `limit` for its end. `None` when that passed.
     pub async fn wait(&self, run_id: &str, limit: Duration) -> Option<Rc<Outcome>> {
         let latch = Rc::clone(self.0.outcomes.borrow_mut().entry(run_id.to_owned()).or_default());
-        let outcome = self.0.cx.sys.clock.timeout(limit, latch.wait()).await.ok();
-        if outcome.is_none() {
-            let mut outcomes = self.0.outcomes.borrow_mut();
-            // Nobody else waits for it: the table, this function.
-            if Rc::strong_count(&latch) <= 2 && latch.get().is_none() {
-                outcomes.remove(run_id);
-            }
-        }
-        outcome
+        let waiter = Waiter { runs: self.clone(), run_id: run_id.to_owned(), latch };
+        self.0.cx.sys.clock.timeout(limit, waiter.latch.wait()).await.ok()
+    }
+
+    /// Outcomes that [`wait`](Self::wait) can tell, and ids that somebody waits for.
+    #[must_use]
+    pub fn remembered(&self) -> usize {
+        self.0.outcomes.borrow().len()
     }
 
     /// The run with that id, while it waits or goes.
@@ -278,6 +274,23 @@ impl Runs {
             for run in &going {
                 run.outcome.wait().await;
             }
+        }
+    }
+}
+
+/// Somebody who waits for a run that may never exist. Whether the wait passes or its caller leaves,
+/// the last one takes the entry away.
+struct Waiter {
+    runs: Runs,
+    run_id: String,
+    latch: Rc<Latch<Rc<Outcome>>>,
+}
+
+impl Drop for Waiter {
+    fn drop(&mut self) {
+        // Two hold it: the table and this one.
+        if Rc::strong_count(&self.latch) <= 2 && self.latch.get().is_none() {
+            self.runs.0.outcomes.borrow_mut().remove(&self.run_id);
         }
     }
 }

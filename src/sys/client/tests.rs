@@ -37,7 +37,7 @@ enum Then {
 /// Runs `client` beside a server that answers one request with `answer`; gives the request's bytes too.
 fn with_server<T>(answer: Vec<u8>, then: Then, client: impl AsyncFnOnce(RealHttp, String) -> T) -> (T, String) {
     let executor = Rc::new(LocalExecutor::new());
-    let tasks = Tasks::on(Rc::clone(&executor));
+    let tasks = Tasks::on(&executor);
     let seen = Rc::new(RefCell::new(String::new()));
     let result = smol::block_on(executor.run(async {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -202,7 +202,7 @@ fn dropping_the_body_hangs_up() {
 fn refusals_before_a_connection_name_their_reason() {
     let executor = Rc::new(LocalExecutor::new());
     smol::block_on(executor.run(async {
-        let http = RealHttp::new(Rc::new(RealClock::start()), Tasks::on(Rc::clone(&executor)));
+        let http = RealHttp::new(Rc::new(RealClock::start()), Tasks::on(&executor));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         drop(listener);
@@ -219,7 +219,7 @@ fn refusals_before_a_connection_name_their_reason() {
 #[test]
 fn tls_works_with_a_trusted_certificate_and_only_then() {
     let executor = Rc::new(LocalExecutor::new());
-    let tasks = Tasks::on(Rc::clone(&executor));
+    let tasks = Tasks::on(&executor);
     let certificate = CertificateDer::from(BASE64.decode(CERTIFICATE.as_bytes()).unwrap());
     smol::block_on(executor.run(async {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -255,7 +255,7 @@ fn tls_works_with_a_trusted_certificate_and_only_then() {
 #[test]
 fn a_server_without_tls_is_named_as_such() {
     let executor = Rc::new(LocalExecutor::new());
-    let tasks = Tasks::on(Rc::clone(&executor));
+    let tasks = Tasks::on(&executor);
     smol::block_on(executor.run(async {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();

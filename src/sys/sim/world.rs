@@ -29,7 +29,7 @@ impl World {
     /// Its task spawner.
     #[must_use]
     pub fn tasks(&self) -> Tasks {
-        Tasks::on(Rc::clone(&self.executor))
+        Tasks::on(&self.executor)
     }
 
     /// Polls tasks until none is ready; time stands still.
