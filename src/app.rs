@@ -11,6 +11,7 @@ use crate::config::first_start::{Credential, Places};
 use crate::config::gateway::AuthMode;
 use crate::config::{Config, Current};
 use crate::events::Hub;
+use crate::events::budget::Budget;
 use crate::gateway::auth::{Auth, Required};
 use crate::gateway::{Gateway, Parts};
 use crate::journal::Journal;
@@ -80,7 +81,8 @@ pub fn assemble(start: Start) -> Result<Front, StoreError> {
         host_name: host.clone(),
     });
     let config = Current::new(config);
-    let hub = Hub::new();
+    let total = usize::try_from(limits.total_buffered_bytes).unwrap_or(usize::MAX);
+    let hub = Hub::new(Budget::new(total));
     let runs = Runs::new(Rc::new(Context {
         sys: sys.clone(),
         config: config.clone(),

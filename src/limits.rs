@@ -101,7 +101,7 @@ limits! {
     prompt_bytes / "promptBytes" = 2097152 in 16384..=16777216, full: "the oldest messages are left out";
     /// Sessions in the index.
     sessions / "sessions" = 20000 in 16..=200000, full: "INVALID_REQUEST that says to delete some";
-    /// JSON of one chat.history answer, bytes.
+    /// JSON of one chat.history answer, bytes; at most a third of maxBufferedBytes.
     history_bytes / "historyBytes" = 6291456 in 65536..=33554432, full: "the oldest messages are left out";
     /// Wrong credentials from one address within a minute.
     auth_failures / "authFailures" = 10 in 3..=1000, full: "refused with retryAfterMs for five minutes";
@@ -149,6 +149,8 @@ pub const TRANSCRIPT_LINE_BYTES: usize = 16 * 1024 * 1024;
 pub const SESSION_ENTRY_BYTES: usize = 64 * 1024;
 /// A session key, bytes.
 pub const SESSION_KEY_BYTES: usize = 512;
+/// An idempotency key, which is a run's id too, characters.
+pub const RUN_ID_CHARS: usize = 256;
 /// The session index of an agent as a file, bytes. A larger one is set aside as unreadable.
 pub const SESSIONS_FILE_BYTES: u64 = 256 * 1024 * 1024;
 /// Journalled changes of an agent's session index after which the whole is written, bytes; for a
@@ -238,6 +240,7 @@ pub const FIXED: &[(&str, u64, &str)] = &[
     ("line of a transcript, bytes", TRANSCRIPT_LINE_BYTES as u64, "skipped and counted"),
     ("entry of the session index, bytes", SESSION_ENTRY_BYTES as u64, "INVALID_REQUEST"),
     ("session key, bytes", SESSION_KEY_BYTES as u64, "INVALID_REQUEST"),
+    ("idempotency key, characters", RUN_ID_CHARS as u64, "INVALID_REQUEST"),
     ("session index file, bytes", SESSIONS_FILE_BYTES, "set aside, rebuilt from what can be read"),
     ("journal of the session index, bytes", SESSION_JOURNAL_BYTES, "the whole index is written"),
     ("transcripts kept open", OPEN_TRANSCRIPTS as u64, "the one unused for longest leaves"),

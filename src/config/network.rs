@@ -48,6 +48,18 @@ impl Network {
     }
 }
 
+/// The addresses that one party usually has: an IPv4 address, or the /64 network of an IPv6 one. What is
+/// counted by address is counted by this.
+#[must_use]
+pub fn party(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) if !address.is_loopback() => {
+            IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX)))
+        }
+        address => address,
+    }
+}
+
 /// Where the gateway listens (connection.md 1.1). `auto` is `Loopback`: it never opens up by itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Bind {

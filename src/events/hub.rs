@@ -7,7 +7,8 @@ use std::rc::Rc;
 use serde::Serialize;
 
 use super::Peer;
-use super::outbox::Pushed;
+use super::budget::Budget;
+use super::outbox::{Pushed, Shared};
 use crate::wire::DIALECTS;
 use crate::wire::event::{Event, Kind, Payload, StateVersion};
 
@@ -20,6 +21,8 @@ pub struct Hub(Rc<State>);
 
 #[derive(Debug)]
 struct State {
+    /// Unsent bytes of all connections.
+    total: Rc<Budget>,
     peers: RefCell<BTreeMap<u64, Rc<Peer>>>,
     version: Cell<StateVersion>,
     /// Connections closed for being slow, since start.
@@ -41,10 +44,11 @@ pub struct Counters {
 }
 
 impl Hub {
-    /// A hub without connections.
+    /// A hub without connections, whose unsent bytes count against `total`.
     #[must_use]
-    pub fn new() -> Self {
+    pub fn new(total: Rc<Budget>) -> Self {
         Self(Rc::new(State {
+            total,
             peers: RefCell::new(BTreeMap::new()),
             version: Cell::new(StateVersion { presence: 1, health: 1 }),
             cut: Cell::new(0),
@@ -78,6 +82,12 @@ impl Hub {
         }
     }
 
+    /// Unsent bytes of all connections.
+    #[must_use]
+    pub fn total(&self) -> &Rc<Budget> {
+        &self.0.total
+    }
+
     /// The state versions as of now.
     #[must_use]
     pub fn version(&self) -> StateVersion {
@@ -107,13 +117,31 @@ impl Hub {
     /// Sends an event to everyone in its kind's audience.
     pub fn emit(&self, kind: &'static Kind, payload: Payload) {
         let event = Event { kind, payload, state_version: kind.versioned.then(|| self.version()) };
-        let mut encoded: [Option<Option<Rc<[u8]>>>; DIALECTS.len()] = Default::default();
+        let mut encoded: [Option<Option<Rc<Shared>>>; DIALECTS.len()] = Default::default();
         let peers = self.0.peers.borrow();
         for peer in peers.values().filter(|peer| peer.hears(kind.audience)) {
             let Some(slot) = encoded.get_mut(peer.dialect.index()) else { continue };
-            let body = slot.get_or_insert_with(|| peer.dialect.event(&event).map(Rc::from));
+            let body = slot.get_or_insert_with(|| self.share(&peers, peer.dialect.event(&event)?));
             if let Some(body) = body {
                 self.deliver(&peers, peer, kind.drop_if_slow, || peer.push_event(Rc::clone(body), kind.drop_if_slow));
+            }
+        }
+    }
+
+    /// Takes room for an event's bytes; whoever holds most has to go until there is some. `None` when
+    /// nobody holds anything, so that the event alone is larger than the room of all.
+    fn share(&self, peers: &BTreeMap<u64, Rc<Peer>>, mut body: Vec<u8>) -> Option<Rc<Shared>> {
+        loop {
+            match Shared::new(body, &self.0.total) {
+                Ok(shared) => return Some(shared),
+                Err(refused) => body = refused,
+            }
+            match largest(peers) {
+                Some(largest) => self.cut(largest),
+                None => {
+                    log::error!("an event of {} bytes is larger than totalBufferedBytes: dropped", body.len());
+                    return None;
+                }
             }
         }
     }
@@ -151,22 +179,14 @@ impl Hub {
                 Pushed::Queued => return,
                 Pushed::Skipped => return self.0.skipped.set(self.0.skipped.get() + 1),
                 Pushed::Full => return self.cut(peer),
-                Pushed::NoRoom => {
-                    let largest = peers
-                        .values()
-                        .filter(|other| other.outbox.closing().is_none())
-                        .max_by_key(|other| other.outbox.unsent_bytes());
-                    match largest {
-                        Some(largest) if largest.outbox.unsent_bytes() > 0 && largest.id != peer.id => {
-                            self.cut(largest)
-                        }
-                        _ if drop_if_slow => {
-                            peer.skip_event();
-                            return self.0.skipped.set(self.0.skipped.get() + 1);
-                        }
-                        _ => return self.cut(peer),
+                Pushed::NoRoom => match largest(peers) {
+                    Some(largest) if largest.id != peer.id => self.cut(largest),
+                    _ if drop_if_slow => {
+                        peer.skip_event();
+                        return self.0.skipped.set(self.0.skipped.get() + 1);
                     }
-                }
+                    _ => return self.cut(peer),
+                },
             }
         }
     }
@@ -180,8 +200,8 @@ impl Hub {
     }
 }
 
-impl Default for Hub {
-    fn default() -> Self {
-        Self::new()
-    }
+/// Whoever holds most of the room of all connections, and holds some.
+fn largest(peers: &BTreeMap<u64, Rc<Peer>>) -> Option<&Rc<Peer>> {
+    let open = peers.values().filter(|peer| peer.outbox.closing().is_none() && peer.outbox.unsent_bytes() > 0);
+    open.max_by_key(|peer| peer.outbox.unsent_bytes())
 }

@@ -15,7 +15,7 @@ use async_tungstenite::tungstenite::protocol::CloseFrame;
 use async_tungstenite::tungstenite::protocol::frame::coding::{Data, OpCode};
 use async_tungstenite::tungstenite::protocol::frame::{Frame, FrameHeader};
 
-use super::budget::Budget;
+use super::budget::{Budget, Held};
 use crate::limits::CLOSE_REASON_BYTES;
 
 /// A frame header of a server is at most this long (RFC 6455 section 5.2, no mask).
@@ -26,6 +26,10 @@ const TAIL_BYTES: usize = 28;
 const IDLE_CAPACITY: usize = 4;
 /// Frames handed to one vectored write.
 const FRAMES_PER_WRITE: usize = 16;
+/// Control frames that may wait, bytes.
+const CONTROL_BYTES: usize = 1024;
+/// A frame on the wire in part that is larger than this is not waited for when its reader is cut.
+const LARGE_FRAME: usize = 16 * 1024;
 /// Bookkeeping bytes counted for every queued frame, so that tiny frames are bounded too.
 const FRAME_OVERHEAD: usize = 64;
 
@@ -45,16 +49,36 @@ pub enum Pushed {
     NoRoom,
 }
 
+/// Bytes that many outboxes send; they count against the bound of all connections once.
+#[derive(Debug)]
+pub struct Shared {
+    bytes: Box<[u8]>,
+    _held: Held,
+}
+
+impl Shared {
+    /// Takes room for `bytes` until the last outbox has sent them.
+    ///
+    /// # Errors
+    /// The bytes come back when there is no room.
+    pub fn new(bytes: Vec<u8>, total: &Rc<Budget>) -> Result<Rc<Self>, Vec<u8>> {
+        match total.hold(bytes.len()) {
+            Some(held) => Ok(Rc::new(Self { bytes: bytes.into_boxed_slice(), _held: held })),
+            None => Err(bytes),
+        }
+    }
+}
+
 #[derive(Debug)]
 enum Body {
-    Shared(Rc<[u8]>),
+    Shared(Rc<Shared>),
     Owned(Box<[u8]>),
 }
 
 impl Body {
     fn bytes(&self) -> &[u8] {
         match self {
-            Self::Shared(bytes) => bytes,
+            Self::Shared(shared) => &shared.bytes,
             Self::Owned(bytes) => bytes,
         }
     }
@@ -65,11 +89,23 @@ struct Chunk {
     header: heapless::Vec<u8, HEADER_BYTES>,
     body: Body,
     tail: Tail,
+    /// Bytes taken from the bound of all connections.
+    charged: usize,
 }
 
 impl Chunk {
     fn size(&self) -> usize {
         self.header.len() + self.body.bytes().len() + self.tail.len()
+    }
+
+    /// Bytes counted against the connection's own bound.
+    fn cost(&self) -> usize {
+        self.size() + FRAME_OVERHEAD
+    }
+
+    /// Whether it is a control frame, which comes with its header in the body.
+    fn is_control(&self) -> bool {
+        self.header.is_empty()
     }
 }
 
@@ -81,6 +117,8 @@ pub struct Outbox {
     sent_of_first: Cell<usize>,
     /// Bytes counted against the bounds.
     bytes: Cell<usize>,
+    /// Of them, bytes of control frames.
+    control_bytes: Cell<usize>,
     bytes_max: usize,
     total: Rc<Budget>,
     /// Set once nothing more may be pushed: why the connection ends.
@@ -106,6 +144,7 @@ impl Outbox {
             queue: RefCell::new(VecDeque::new()),
             sent_of_first: Cell::new(0),
             bytes: Cell::new(0),
+            control_bytes: Cell::new(0),
             bytes_max,
             total,
             closing: RefCell::new(None),
@@ -131,10 +170,11 @@ impl Outbox {
     /// # Errors
     /// The text comes back with the reason why it can't be queued.
     pub fn push(&self, text: Vec<u8>) -> Result<(), (Vec<u8>, Pushed)> {
-        match self.room(text.len(), false) {
-            Ok(cost) => {
+        match self.room(text.len(), 0, false) {
+            Ok(charged) => {
                 let header = text_header(text.len());
-                self.enqueue(Chunk { header, body: Body::Owned(text.into_boxed_slice()), tail: Tail::new() }, cost);
+                let body = Body::Owned(text.into_boxed_slice());
+                self.enqueue(Chunk { header, body, tail: Tail::new(), charged });
                 Ok(())
             }
             Err(refused) => Err((text, refused)),
@@ -143,19 +183,20 @@ impl Outbox {
 
     /// Queues a text frame whose body is shared; `drop_if_slow` frames are skipped once half of the
     /// bound is used, so that they go before anything that matters.
-    pub fn push_shared(&self, body: Rc<[u8]>, tail: Tail, drop_if_slow: bool) -> Pushed {
-        let size = body.len() + tail.len();
-        match self.room(size, drop_if_slow) {
-            Ok(cost) => {
-                self.enqueue(Chunk { header: text_header(size), body: Body::Shared(body), tail }, cost);
+    pub fn push_shared(&self, body: Rc<Shared>, tail: Tail, drop_if_slow: bool) -> Pushed {
+        let size = body.bytes.len() + tail.len();
+        match self.room(size, body.bytes.len(), drop_if_slow) {
+            Ok(charged) => {
+                self.enqueue(Chunk { header: text_header(size), body: Body::Shared(body), tail, charged });
                 Pushed::Queued
             }
             Err(refused) => refused,
         }
     }
 
-    /// Takes room for a text frame of `size` bytes; the result is what it costs.
-    fn room(&self, size: usize, drop_if_slow: bool) -> Result<usize, Pushed> {
+    /// Takes room for a text frame of `size` bytes, of which `shared` are paid for already; the result
+    /// is what was taken from the bound of all connections.
+    fn room(&self, size: usize, shared: usize, drop_if_slow: bool) -> Result<usize, Pushed> {
         if self.closing.borrow().is_some() {
             return Err(Pushed::Full);
         }
@@ -164,27 +205,35 @@ impl Outbox {
             return Err(Pushed::Skipped);
         }
         if self.bytes.get().saturating_add(cost) > self.bytes_max {
-            return Err(Pushed::Full);
+            return Err(if drop_if_slow { Pushed::Skipped } else { Pushed::Full });
         }
-        if !self.total.take(cost) {
+        let charged = cost - shared;
+        if !self.total.take(charged) {
             return Err(Pushed::NoRoom);
         }
-        Ok(cost)
+        Ok(charged)
     }
 
-    /// Queues bytes that are a WebSocket frame already: the library's own pongs. Skipped when the
-    /// queue is full or closing, as a peer that doesn't read has no use for them.
+    /// Queues bytes that are a WebSocket frame already: the library's own pongs and its answer to a
+    /// close. Only a few may wait: a peer that doesn't read has no use for more of them.
     pub fn push_raw(&self, frame: &[u8]) {
-        let cost = frame.len() + FRAME_OVERHEAD;
-        let fits = self.bytes.get().saturating_add(cost) <= self.bytes_max / 2;
-        if self.closing.borrow().is_none() && fits && self.total.take(cost) {
-            let body = Body::Owned(frame.into());
-            self.enqueue(Chunk { header: heapless::Vec::new(), body, tail: Tail::new() }, cost);
+        let charged = frame.len() + FRAME_OVERHEAD;
+        let fits = self.control_bytes.get() + charged <= CONTROL_BYTES;
+        if self.closing.borrow().is_none() && fits && self.total.take(charged) {
+            self.enqueue(Chunk {
+                header: heapless::Vec::new(),
+                body: Body::Owned(frame.into()),
+                tail: Tail::new(),
+                charged,
+            });
         }
     }
 
-    fn enqueue(&self, chunk: Chunk, cost: usize) {
-        self.bytes.set(self.bytes.get() + cost);
+    fn enqueue(&self, chunk: Chunk) {
+        self.bytes.set(self.bytes.get() + chunk.cost());
+        if chunk.is_control() {
+            self.control_bytes.set(self.control_bytes.get() + chunk.cost());
+        }
         self.queue.borrow_mut().push_back(chunk);
         wake(&self.writer);
     }
@@ -195,7 +244,12 @@ impl Outbox {
     }
 
     /// Ends the connection now: what is queued is dropped, as its reader is too slow for it.
+    /// Without a close frame when it stalls within a large one, which is dropped too then.
     pub fn cut(&self, code: u16, reason: &str) {
+        if self.is_stuck_in_a_large_frame() {
+            self.sent_of_first.set(0);
+            return self.end(0, reason, true);
+        }
         self.end(code, reason, true);
     }
 
@@ -225,14 +279,9 @@ impl Outbox {
                 let mut bytes = Vec::with_capacity(HEADER_BYTES + 2 + reason.len());
                 // Formatting into memory has no way to fail; without the frame the socket just ends.
                 let _ = Frame::close(Some(close)).format(&mut bytes);
-                let cost = bytes.len() + FRAME_OVERHEAD;
-                // The close frame itself is not refused: it is what makes room.
-                if self.total.take(cost) {
-                    self.enqueue(
-                        Chunk { header: heapless::Vec::new(), body: Body::Owned(bytes.into()), tail: Tail::new() },
-                        cost,
-                    );
-                }
+                // It isn't charged: it is what makes room.
+                let body = Body::Owned(bytes.into());
+                self.enqueue(Chunk { header: heapless::Vec::new(), body, tail: Tail::new(), charged: 0 });
             }
             *self.closing.borrow_mut() = Some(Close { code, reason: reason.to_owned() });
         }
@@ -244,14 +293,25 @@ impl Outbox {
     fn clear(&self) {
         let mut queue = self.queue.borrow_mut();
         let keep = usize::from(self.sent_of_first.get() > 0);
-        let mut freed = 0;
         while queue.len() > keep {
             if let Some(chunk) = queue.pop_back() {
-                freed += chunk.size() + FRAME_OVERHEAD;
+                self.release(&chunk);
             }
         }
-        self.bytes.set(self.bytes.get() - freed);
-        self.total.give(freed);
+    }
+
+    /// Whether the frame that is on the wire in part is so large that a cut would free too little.
+    fn is_stuck_in_a_large_frame(&self) -> bool {
+        self.sent_of_first.get() > 0 && self.queue.borrow().front().is_some_and(|first| first.size() > LARGE_FRAME)
+    }
+
+    /// Gives back what a frame that leaves the queue has taken.
+    fn release(&self, chunk: &Chunk) {
+        self.bytes.set(self.bytes.get() - chunk.cost());
+        if chunk.is_control() {
+            self.control_bytes.set(self.control_bytes.get() - chunk.cost());
+        }
+        self.total.give(chunk.charged);
     }
 
     /// Ready once the connection is to end.
@@ -316,13 +376,11 @@ impl Outbox {
                 return;
             }
             count -= left;
-            let cost = first.size() + FRAME_OVERHEAD;
             self.sent_of_first.set(0);
-            self.bytes.set(self.bytes.get() - cost);
-            self.total.give(cost);
+            self.release(first);
             queue.pop_front();
         }
-        if queue.capacity() > IDLE_CAPACITY {
+        if queue.is_empty() && queue.capacity() > IDLE_CAPACITY {
             queue.shrink_to(0);
         }
     }
@@ -330,7 +388,8 @@ impl Outbox {
 
 impl Drop for Outbox {
     fn drop(&mut self) {
-        self.total.give(self.bytes.get());
+        let queue = self.queue.take();
+        self.total.give(queue.iter().map(|chunk| chunk.charged).sum());
     }
 }
 
@@ -398,7 +457,8 @@ mod tests {
         for step in [1, 2, 3, 7, 1000] {
             let (outbox, total) = outbox(10_000);
             outbox.push(b"first".to_vec()).unwrap();
-            outbox.push_shared(Rc::from(&b"{\"a\":1"[..]), Tail::from_slice(b",\"seq\":9}").unwrap(), false);
+            let shared = Shared::new(b"{\"a\":1".to_vec(), &total).unwrap();
+            outbox.push_shared(shared, Tail::from_slice(b",\"seq\":9}").unwrap(), false);
             let long = vec![b'x'; 300];
             outbox.push(long.clone()).unwrap();
             let mut expected = b"\x81\x05first\x81\x0f{\"a\":1,\"seq\":9}\x81\x7e\x01\x2c".to_vec();
@@ -410,9 +470,12 @@ mod tests {
 
     #[test]
     fn a_slow_connection_loses_droppable_frames_first_and_is_full_later() {
-        let (outbox, _) = outbox(1000);
+        let (outbox, total) = outbox(1000);
         outbox.push(vec![b'x'; 450]).unwrap();
-        assert_eq!(outbox.push_shared(Rc::from(&b"tick"[..]), Tail::new(), true), Pushed::Skipped);
+        assert_eq!(
+            outbox.push_shared(Shared::new(b"tick".to_vec(), &total).unwrap(), Tail::new(), true),
+            Pushed::Skipped
+        );
         outbox.push(vec![b'x'; 300]).unwrap();
         assert_eq!(outbox.push(vec![b'x'; 300]).unwrap_err().1, Pushed::Full);
         assert!(outbox.unsent_bytes() <= 1000);
@@ -449,5 +512,40 @@ mod tests {
         assert_eq!(cut_reason(&reason).len(), 120);
         assert_eq!(cut_reason("short"), "short");
         assert_eq!(cut_reason(&format!("x{reason}")).len(), 119);
+    }
+
+    #[test]
+    fn a_shared_body_counts_once_for_all_connections() {
+        let total = Budget::new(10_000);
+        let outboxes: Vec<_> = (0..20).map(|_| Outbox::new(9_000, Rc::clone(&total))).collect();
+        let body = Shared::new(vec![b'x'; 6_000], &total).unwrap();
+        for outbox in &outboxes {
+            assert_eq!(outbox.push_shared(Rc::clone(&body), Tail::new(), false), Pushed::Queued);
+        }
+        drop(body);
+        assert!((6_000..10_000).contains(&total.used()), "{}", total.used());
+        outboxes.iter().for_each(|outbox| drop(drain(outbox, 1_000_000)));
+        assert_eq!(total.used(), 0);
+    }
+
+    #[test]
+    fn a_peer_that_pings_without_reading_gets_few_pongs() {
+        let (outbox, total) = outbox(1_000_000);
+        for _ in 0..10_000 {
+            outbox.push_raw(&[0x8a, 0x7d, 0]);
+        }
+        assert!(total.used() <= CONTROL_BYTES, "{}", total.used());
+        drain(&outbox, 1000);
+        outbox.push_raw(&[0x8a, 0]);
+        assert!(total.used() > 0);
+    }
+
+    #[test]
+    fn cutting_a_reader_that_stalls_within_a_large_frame_frees_it() {
+        let (outbox, total) = outbox(1_000_000);
+        outbox.push(vec![b'x'; 500_000]).unwrap();
+        let _ = outbox.write_with(|_| Poll::Ready(Ok::<_, ()>(3)));
+        outbox.cut(1008, "slow consumer");
+        assert_eq!((total.used(), outbox.unsent_bytes()), (0, 0));
     }
 }

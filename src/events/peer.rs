@@ -3,7 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
-use super::outbox::{Outbox, Pushed, Tail};
+use super::outbox::{Outbox, Pushed, Shared, Tail};
 use crate::sys::tasks::Task;
 use crate::wire::Dialect;
 use crate::wire::event::Audience;
@@ -91,7 +91,7 @@ impl Peer {
     /// Queues an event with this connection's next number. A skipped one uses up its number, so that
     /// the client sees the gap.
     #[must_use]
-    pub fn push_event(&self, body: Rc<[u8]>, drop_if_slow: bool) -> Pushed {
+    pub fn push_event(&self, body: Rc<Shared>, drop_if_slow: bool) -> Pushed {
         let seq = self.seq.get() + 1;
         let mut tail = Tail::new();
         // The capacity is that of the largest number.

@@ -6,6 +6,7 @@
 use serde_json::Value;
 
 use super::auth::Auth;
+use crate::config::network;
 use crate::error::{Code, Error};
 use crate::wire::handshake::{Connect, Grant, Role};
 use crate::wire::{DIALECTS, Dialect};
@@ -64,7 +65,6 @@ pub fn judge(text: &str, origin: &Origin, auth: &Auth, now_ms: u64) -> Verdict {
     let Some((dialect, opened)) = opened else {
         return close(1008, "invalid request frame");
     };
-    let dialect: &'static dyn Dialect = dialect;
     let connect = match opened {
         Ok(connect) => connect,
         Err(refused) => {
@@ -95,8 +95,14 @@ fn check(protocol: u32, connect: &Connect, origin: &Origin, auth: &Auth, now_ms:
     if connect.device_expected && connect.device.is_none() && connect.credentials.is_empty() {
         return Err((Error::new(Code::NotPaired, "device identity required"), 1008));
     }
-    auth.check(&connect.client, &connect.credentials, &origin.address, now_ms).map_err(|error| (error, 1008))?;
+    auth.check(&connect.client, &connect.credentials, &party(&origin.address), now_ms)
+        .map_err(|error| (error, 1008))?;
     Ok(role)
+}
+
+/// What failures are counted by.
+fn party(address: &str) -> String {
+    address.parse().map_or_else(|_| address.to_owned(), |address| network::party(address).to_string())
 }
 
 /// With the shared secret, a client gets what it asks for; asking for nothing means everything.

@@ -39,6 +39,10 @@ impl Health {
         let mut text = snapshot.to_string();
         text.pop();
         *self.body.borrow_mut() = text.into();
+    }
+
+    /// The scheduled refresh is done.
+    pub fn refreshed(&self) {
         self.is_due.set(false);
     }
 }

@@ -126,7 +126,7 @@ impl Gateway {
         let gateway = Rc::new(Self {
             presence: Presence::new(own),
             health: Health::default(),
-            outgoing: Budget::new(bytes(limits.total_buffered_bytes)),
+            outgoing: Rc::clone(parts.hub.total()),
             incoming: Budget::new(bytes(limits.total_incoming_bytes)),
             calls: Budget::new(bytes(limits.calls_in_flight)),
             answers: Dedupe::new(bytes(limits.idempotency_keys)),
@@ -285,6 +285,7 @@ impl Gateway {
         let gateway = Rc::clone(self);
         self.sys.tasks.detach(async move {
             gateway.sys.clock.sleep(HEALTH_PAUSE).await;
+            gateway.health.refreshed();
             gateway.take_health();
             gateway.hub.bump_health();
             let snapshot = gateway.health.read(gateway.uptime_ms());

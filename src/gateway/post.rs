@@ -76,10 +76,9 @@ impl Gateway {
         self.runs.room(&post.key)?;
         let (file, message_ts, durable) = self.write(&post).map_err(|error| store_error(&error))?;
         let posted = Rc::new(Posted { accepted: Latch::new() });
-        self.runs.expect(&post.run_id, &post.key, message_ts);
         let (gateway, pending) = (Rc::clone(self), Rc::clone(&posted));
         let (claim, memory) = (post.claim, post.memory);
-        let ask = Ask {
+        let run = self.runs.expect(Ask {
             run_id: post.run_id,
             key: post.key,
             shown_key: post.shown_key,
@@ -90,33 +89,34 @@ impl Gateway {
             timeout: post.timeout,
             extra_system_prompt: post.extra_system_prompt,
             origin: post.origin,
-        };
+        });
         self.sys.tasks.detach(async move {
-            let saved = durable.await;
-            gateway.runs.arrived(&ask.run_id);
-            match saved {
+            match durable.await {
                 // The caller may be gone by now: what a repeat hears is settled here.
-                Ok(()) => gateway.carry_out(ask, &pending, &claim, memory).await,
-                Err(error) => pending.accepted.set(Err(store_error(&error))),
+                Ok(()) => gateway.carry_out(run, &pending, &claim, memory).await,
+                Err(error) => {
+                    gateway.runs.lost(&run, &error.to_string());
+                    pending.accepted.set(Err(store_error(&error)));
+                }
             }
         });
         Ok(posted)
     }
 
     /// Queues the run of a durable message, and remembers how it ends.
-    async fn carry_out(&self, ask: Ask, posted: &Posted, claim: &Claim, memory: Memory) {
-        let run_id = ask.run_id.clone();
-        let run = self.runs.queue(ask);
+    async fn carry_out(&self, run: Rc<Run>, posted: &Posted, claim: &Claim, memory: Memory) {
         if let Some(accepted) = memory.accepted {
-            self.answers.put(memory.kind, &run_id, accepted, self.uptime_ms());
+            self.answers.put(memory.kind, &run.ask.run_id, accepted, self.uptime_ms());
         }
         claim.decided();
-        // The waiter is woken before the run's task is made, so its acknowledgement goes out before the
-        // run's first event.
         posted.accepted.set(Ok(Rc::clone(&run)));
+        // Those who wait for it were woken before: their acknowledgement goes out before the run's
+        // first event.
+        smol::future::yield_now().await;
+        self.runs.arrived(&run);
         self.runs.pump();
         let outcome = run.outcome.wait().await;
-        self.answers.put(memory.kind, &run_id, (memory.ended)(&run, &outcome), self.uptime_ms());
+        self.answers.put(memory.kind, &run.ask.run_id, (memory.ended)(&run, &outcome), self.uptime_ms());
     }
 
     /// Writes the message and what it changes in the index; the future tells when both are durable.

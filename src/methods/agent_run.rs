@@ -10,6 +10,7 @@ use crate::gateway::attachments::{self, Attachment};
 use crate::gateway::dedupe::{Answer, Claim};
 use crate::gateway::post::{Memory, Post};
 use crate::later;
+use crate::limits::{RUN_ID_CHARS, SESSION_KEY_BYTES};
 use crate::rpc::{Cx, Method};
 use crate::runs::run::{End, Origin, Outcome, Run, Stop};
 use crate::stores::SessionKey;
@@ -47,11 +48,11 @@ crate::wire! {
         /// Trimmed before use.
         message: String = text(1),
         /// Becomes the run's id; the same key gets the same answer.
-        idempotency_key: String = text(1),
+        idempotency_key: String = text_within(1, RUN_ID_CHARS),
         agent_id: Option<String> = text(1),
-        session_key: Option<String>,
+        session_key: Option<String> = text_within(0, SESSION_KEY_BYTES),
         /// A transcript's id, or a session key.
-        session_id: Option<String>,
+        session_id: Option<String> = text_within(0, SESSION_KEY_BYTES),
         to: Option<String>,
         reply_to: Option<String>,
         /// Where the answer goes with `deliver`; this version has no channels.
@@ -244,7 +245,7 @@ const WAIT_MS: u64 = 30_000;
 crate::wire! {
     /// Which run, and how long to wait.
     pub struct WaitParams {
-        run_id: String = text(1),
+        run_id: String = text_within(1, RUN_ID_CHARS),
         /// 30,000 by default; 0 only looks.
         timeout_ms: Option<u64> = int(0),
     }

@@ -10,6 +10,7 @@ use crate::gateway::attachments::{self, Attachment};
 use crate::gateway::commands;
 use crate::gateway::dedupe::Answer;
 use crate::gateway::post::{Memory, Post, store_error};
+use crate::limits::{RUN_ID_CHARS, SESSION_KEY_BYTES};
 use crate::rpc::{Cx, Method};
 use crate::runs::run::{End, Origin, Outcome, Run, Stop};
 use crate::runs::stream::RunStream;
@@ -65,10 +66,10 @@ const STOP_PHRASES: [&str; 7] = ["/stop", "stop", "esc", "abort", "wait", "exit"
 crate::wire! {
     /// A message for a session.
     pub struct SendParams {
-        session_key: String = text(1),
+        session_key: String = text_within(1, SESSION_KEY_BYTES),
         message: String = text(1),
         /// Becomes the run's id; the same key gets the same answer.
-        idempotency_key: String = text(1),
+        idempotency_key: String = text_within(1, RUN_ID_CHARS),
         /// Thinking level of this run alone.
         thinking: Option<String>,
         /// Accepted and ignored, as in the reference.
@@ -192,7 +193,7 @@ async fn stop_all(cx: &Cx, key: &SessionKey, stop: Stop) -> Value {
 crate::wire! {
     /// Which session, or which of its runs.
     pub struct AbortParams {
-        session_key: String = text(1),
+        session_key: String = text_within(1, SESSION_KEY_BYTES),
         run_id: Option<String> = text(1),
     }
 }
@@ -215,7 +216,7 @@ async fn abort(cx: Cx, params: AbortParams) -> Result<Value, Error> {
 crate::wire! {
     /// Which session, and how much of it.
     pub struct HistoryParams {
-        session_key: String = text(1),
+        session_key: String = text_within(1, SESSION_KEY_BYTES),
         /// Most messages, 200 by default.
         limit: Option<u32> = int_within(1, 1000),
     }
@@ -295,7 +296,7 @@ fn without_envelope(raw: Box<RawValue>) -> Box<RawValue> {
 crate::wire! {
     /// What to add to which session.
     pub struct InjectParams {
-        session_key: String = text(1),
+        session_key: String = text_within(1, SESSION_KEY_BYTES),
         message: String = text(1),
         label: Option<String> = text_within(0, 100),
     }

@@ -42,6 +42,10 @@ pub const METHODS: &[Method] = &[
 
 /// JSON of one list, bytes; rows beyond are left out, the oldest first.
 const LIST_BYTES: usize = 4 * 1024 * 1024;
+/// Rows that get a title and a last message, each of which reads a file.
+const ENRICHED_ROWS: usize = 200;
+/// Characters of a last message.
+const PREVIEW_CHARS: usize = 1000;
 /// What a row takes at most beside its own texts.
 const ROW_BYTES: usize = 512;
 
@@ -154,7 +158,10 @@ fn list(cx: &Cx, params: ListParams) -> Result<List, Error> {
             && search.as_ref().is_none_or(|text| matches(&row, &entry, text));
         if wanted {
             bytes += row.text().len() + ROW_BYTES;
-            sessions.push(session_row(cx, &row, entry, &params));
+            let enriched = sessions.len() < ENRICHED_ROWS;
+            let row = session_row(cx, &row, entry, &params, enriched);
+            bytes += row.last_message_preview.as_ref().map_or(0, String::len);
+            sessions.push(row);
         }
     }
     let path = match config.agents.list.as_slice() {
@@ -174,10 +181,10 @@ fn matches(row: &Row, entry: &Entry, text: &str) -> bool {
     row.key().as_str().contains(text) || fields.into_iter().flatten().any(|field| field.to_lowercase().contains(text))
 }
 
-fn session_row(cx: &Cx, row: &Rc<Row>, entry: Entry, params: &ListParams) -> SessionRow {
+fn session_row(cx: &Cx, row: &Rc<Row>, entry: Entry, params: &ListParams, enriched: bool) -> SessionRow {
     let file = cx.gateway.transcript(row.key(), &entry).ok();
     let transcripts = &cx.gateway.stores.transcripts;
-    let derived_title = params.include_derived_titles.filter(|wanted| *wanted).and_then(|_| {
+    let derived_title = params.include_derived_titles.filter(|wanted| *wanted && enriched).and_then(|_| {
         let named = entry.display_name.clone().or_else(|| entry.subject.clone());
         named.or_else(|| transcripts.first_user_text(file.as_ref()?).ok()?).or_else(|| {
             let id: String = entry.session_id.as_ref()?.chars().take(8).collect();
@@ -187,8 +194,9 @@ fn session_row(cx: &Cx, row: &Rc<Row>, entry: Entry, params: &ListParams) -> Ses
     });
     let last_message_preview = params
         .include_last_message
-        .filter(|wanted| *wanted)
-        .and_then(|_| transcripts.last_text(file.as_ref()?).ok()?);
+        .filter(|wanted| *wanted && enriched)
+        .and_then(|_| transcripts.last_text(file.as_ref()?).ok()?)
+        .map(|text| text.chars().take(PREVIEW_CHARS).collect());
     SessionRow {
         key: row.key().to_string(),
         kind: row.key().kind().name().to_owned(),

@@ -69,6 +69,7 @@ crate::wire! {
 fn health(cx: &Cx, params: HealthParams) -> Result<Box<RawValue>, Error> {
     if params.probe == Some(Value::Bool(true)) {
         cx.gateway.take_health();
+        cx.gateway.refresh_health();
     }
     Ok(cx.gateway.health.read(cx.gateway.uptime_ms()))
 }
@@ -246,6 +247,8 @@ crate::wire! {
     }
 }
 
+/// Most roles, scopes or tags of a report.
+const REPORT_ITEMS: usize = 32;
 /// Longest text of a report, characters.
 const REPORT_CHARS: usize = 1000;
 
@@ -256,8 +259,8 @@ fn event(cx: &Cx, params: Value) -> Result<Done, Error> {
         Some(text.chars().take(REPORT_CHARS).collect::<String>())
     };
     let list = |name: &str| -> Option<Vec<String>> {
-        let items = params.get(name)?.as_array()?;
-        items.iter().map(|item| item.as_str().map(str::to_owned)).collect()
+        let items = params.get(name)?.as_array()?.iter().take(REPORT_ITEMS);
+        items.map(|item| Some(item.as_str()?.chars().take(REPORT_CHARS).collect())).collect()
     };
     let report = text("text").ok_or_else(|| Error::invalid("text required"))?;
     let parsed = Beacon::parse(&report);

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::rc::Rc;
 
+use crate::config::network;
 use crate::limits::Limits;
 
 /// The counters at the door. Cloning shares them.
@@ -45,7 +46,7 @@ impl Doors {
     /// # Errors
     /// The bound's key under `gateway.limits`.
     pub fn enter(&self, address: IpAddr, shared: bool) -> Result<Place, &'static str> {
-        let address = address.to_canonical();
+        let address = network::party(address);
         let max = &self.0.max;
         let mut counts = self.0.counts.borrow_mut();
         let (open, pending) = counts.by_address.get(&address).copied().unwrap_or_default();

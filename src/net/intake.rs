@@ -8,7 +8,7 @@ use std::cell::Cell;
 use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
 use smol::io::{AsyncRead, AsyncWrite};
 
@@ -17,6 +17,9 @@ use crate::events::budget::Budget;
 use crate::events::outbox::Outbox;
 use crate::limits::INCOMING_ALLOWANCE_BYTES;
 
+/// Reads in one go before others get their turn; a peer that sends without end would otherwise have
+/// the one thread for itself.
+const READS_PER_TURN: u32 = 16;
 /// Header and mask of a client's control frame.
 const CONTROL_FRAME_BYTES: usize = 6;
 
@@ -105,21 +108,34 @@ pub struct Intake {
     socket: Socket,
     outbox: Rc<Outbox>,
     meter: Rc<Meter>,
+    reads: u32,
 }
 
 impl Intake {
     /// Reads from `socket`, writes to `outbox`.
     #[must_use]
     pub fn new(socket: Socket, outbox: Rc<Outbox>, meter: Rc<Meter>) -> Self {
-        Self { socket, outbox, meter }
+        Self { socket, outbox, meter, reads: 0 }
     }
 }
 
 impl AsyncRead for Intake {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
-        let count = ready!(Pin::new(&mut self.socket).poll_read(cx, buffer))?;
+        if self.reads >= READS_PER_TURN {
+            self.reads = 0;
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        let Poll::Ready(read) = Pin::new(&mut self.socket).poll_read(cx, buffer) else {
+            self.reads = 0;
+            return Poll::Pending;
+        };
+        self.reads += 1;
+        let count = read?;
         if let Err(refusal) = self.meter.count(count) {
             self.meter.refusal.set(Some(refusal));
+            // Nothing more is read: what it held is for the others, at once.
+            self.meter.whole();
             return Poll::Ready(Err(io::Error::other("incoming bytes over their bound")));
         }
         Poll::Ready(Ok(count))

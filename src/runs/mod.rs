@@ -71,12 +71,13 @@ struct State {
     lanes: RefCell<Lanes<String>>,
     /// Runs that wait or go, by run id.
     active: RefCell<BTreeMap<String, Rc<Run>>>,
-    /// Messages whose runs are not queued yet, by run id: session and timestamp.
-    expected: RefCell<BTreeMap<String, (SessionKey, u64)>>,
+    /// Of them, those whose message is still on its way to the medium, with their sessions.
+    expected: RefCell<BTreeMap<String, SessionKey>>,
     /// Ends of runs, and of runs that somebody waits for before they exist.
     outcomes: RefCell<BTreeMap<String, Rc<Latch<Rc<Outcome>>>>>,
     /// Ended runs in the order of their ends, with the monotonic time.
     ended: RefCell<VecDeque<(Duration, String)>>,
+    /// Whether the gateway stops: nothing is taken and nothing begins.
     closed: Cell<bool>,
 }
 
@@ -117,37 +118,49 @@ impl Runs {
         }
         // A message that is still on its way to the medium has its place in the queue.
         let expected = self.0.expected.borrow();
-        let (all, here) = (expected.len(), expected.values().filter(|(other, _)| other == key).count());
+        let (all, here) = (expected.len(), expected.values().filter(|other| *other == key).count());
         let room = self.0.lanes.borrow().room(key.as_str(), here, all);
         room.map_err(|lanes::Full| Error::unavailable("too many messages are waiting for an answer").retry_after(5000))
     }
 
-    /// A message is in a transcript whose run will be queued once it is durable.
-    pub fn expect(&self, run_id: &str, key: &SessionKey, message_ts: u64) {
-        self.0.expected.borrow_mut().insert(run_id.to_owned(), (key.clone(), message_ts));
-    }
-
-    /// It is durable, or will never be.
-    pub fn arrived(&self, run_id: &str) {
-        self.0.expected.borrow_mut().remove(run_id);
-    }
-
-    /// Takes a run; [`pump`](Self::pump) starts it when its turn has come.
-    pub fn queue(&self, ask: Ask) -> Rc<Run> {
+    /// Takes a run whose message is on its way to the medium: it can be found and stopped, and holds
+    /// its place in the queue, but doesn't go before [`arrived`](Self::arrived).
+    pub fn expect(&self, ask: Ask) -> Rc<Run> {
         let run = Run::new(ask);
+        self.0.expected.borrow_mut().insert(run.ask.run_id.clone(), run.ask.key.clone());
         self.0.active.borrow_mut().insert(run.ask.run_id.clone(), Rc::clone(&run));
-        self.0.lanes.borrow_mut().push(run.ask.key.as_str(), run.ask.run_id.clone());
         run
+    }
+
+    /// The message is durable; [`pump`](Self::pump) starts the run when its turn has come, unless it
+    /// was stopped meanwhile.
+    pub fn arrived(&self, run: &Rc<Run>) {
+        self.0.expected.borrow_mut().remove(&run.ask.run_id);
+        match run.stop.get() {
+            Some(stop) => self.withdrawn(run, stop),
+            None => self.0.lanes.borrow_mut().push(run.ask.key.as_str(), run.ask.run_id.clone()),
+        }
+    }
+
+    /// The message could not be written: there is no run.
+    pub fn lost(&self, run: &Rc<Run>, reason: &str) {
+        self.0.expected.borrow_mut().remove(&run.ask.run_id);
+        self.ended_unbegun(run, End::Failed(reason.to_owned()));
     }
 
     /// Starts what may start.
     pub fn pump(&self) {
+        if self.0.closed.get() {
+            return;
+        }
         loop {
             let next = self.0.lanes.borrow_mut().begin();
             let Some(run_id) = next else { return };
             let run = self.0.active.borrow().get(&run_id).cloned();
-            if let Some(run) = run {
-                self.launch(run);
+            match run {
+                Some(run) => self.launch(run),
+                // Not to be seen: every queued run is active. But a lane must not stay taken.
+                None => log::error!("run {run_id} is queued but unknown"),
             }
         }
     }
@@ -176,7 +189,9 @@ impl Runs {
     fn remember(&self, run_id: &str, outcome: &Rc<Outcome>) {
         let now = self.0.cx.sys.clock.elapsed();
         let mut outcomes = self.0.outcomes.borrow_mut();
-        outcomes.entry(run_id.to_owned()).or_default().set(Rc::clone(outcome));
+        // Whoever asks later wants to know how it ended, not what was said: that is in the transcript.
+        let kept = Rc::new(Outcome { texts: Vec::new(), ..Outcome::clone(outcome) });
+        outcomes.entry(run_id.to_owned()).or_default().set(kept);
         let mut ended = self.0.ended.borrow_mut();
         ended.push_back((now, run_id.to_owned()));
         while let Some((at, oldest)) = ended.front() {
@@ -232,25 +247,29 @@ impl Runs {
         run.announced.wait().await;
     }
 
-    /// A run that never began still has an end.
+    /// A run that never began still has an end that clients hear of.
     fn withdrawn(&self, run: &Rc<Run>, stop: Stop) {
         let cx = &self.0.cx;
         let ask = &run.ask;
         let mut stream = RunStream::new(cx.sys.clone(), cx.hub.clone(), ask.run_id.clone(), ask.shown_key.clone());
         stream.skip_number();
         stream.chat(ChatState::Aborted(stop.name()));
+        self.ended_unbegun(run, End::Stopped(stop));
+    }
+
+    fn ended_unbegun(&self, run: &Rc<Run>, end: End) {
         run.announced.set(());
-        let now = cx.sys.clock.now_ms();
+        let now = self.0.cx.sys.clock.now_ms();
         let outcome = Rc::new(Outcome {
-            end: End::Stopped(stop),
+            end,
             started_at: now,
             ended_at: now,
             texts: Vec::new(),
             model: Default::default(),
             usage: Default::default(),
         });
-        self.0.active.borrow_mut().remove(&ask.run_id);
-        self.remember(&ask.run_id, &outcome);
+        self.0.active.borrow_mut().remove(&run.ask.run_id);
+        self.remember(&run.ask.run_id, &outcome);
         run.outcome.set(outcome);
     }
 

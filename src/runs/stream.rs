@@ -90,10 +90,10 @@ impl RunStream {
         self.thought.clear();
     }
 
-    /// A tool started or gave its result.
-    pub fn tool(&mut self, data: Box<serde_json::value::RawValue>) {
+    /// A tool started or gave its result; native clients see it only where the session shows tools.
+    pub fn tool(&mut self, data: Box<serde_json::value::RawValue>, is_shown: bool) {
         self.flush();
-        self.agent(Stream::Tool(data));
+        self.agent(Stream::Tool { data, is_shown });
     }
 
     /// The run's start or end.

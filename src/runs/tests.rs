@@ -61,7 +61,7 @@ impl Home {
         let (sessions, _) = SessionStore::load(&sys, &saver, state, "main", &limits).unwrap();
         let transcripts = TranscriptStore::load(&sys, &saver, "/w", &sessions.sessions_dirs()).unwrap();
         let usage = UsageStore::load(&sys, &saver, state, jiff::tz::TimeZone::UTC).unwrap();
-        let hub = Hub::new();
+        let hub = Hub::new(Budget::new(50_000_000));
         let client = Client {
             id: "t".into(),
             display_name: None,
@@ -119,7 +119,7 @@ impl Home {
         let content = Content::Blocks(vec![Block::Text { text: text.into() }]);
         let message = Message::User(UserMessage { content, timestamp: message_ts });
         cx.stores.transcripts.append(&file, &message).unwrap();
-        let run = self.runs.queue(Ask {
+        let run = self.runs.expect(Ask {
             run_id: run_id.into(),
             key: Self::key(),
             shown_key: "main".into(),
@@ -131,6 +131,7 @@ impl Home {
             extra_system_prompt: None,
             origin,
         });
+        self.runs.arrived(&run);
         self.runs.pump();
         run
     }
@@ -338,7 +339,9 @@ impl Tools for Scale {
 
 #[test]
 fn a_tool_is_called_and_its_result_goes_back_to_the_model() {
-    let home = Home::new(&config(&[]), Rc::new(Scale), vec![calls_tool("weigh"), says(&["It weighs 5 kg."], 0)]);
+    let mut config = config(&[]);
+    config["agents"]["defaults"]["verboseDefault"] = json!("on");
+    let home = Home::new(&config, Rc::new(Scale), vec![calls_tool("weigh"), says(&["It weighs 5 kg."], 0)]);
     let outcome = home.end_of(&home.chat("r1", "how heavy?"));
     assert_eq!(outcome.texts, ["It weighs 5 kg."]);
     let second = &home.prompts()[1]["messages"];

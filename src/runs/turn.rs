@@ -18,6 +18,7 @@ use super::providers::{Answer, Bounds, Delta, Fault, FaultKind, Finished, Prompt
 use super::run::{End, Origin, Outcome, Run, Stop};
 use super::stream::RunStream;
 use super::tools::ToolOutput;
+use crate::config::agents::Verbose;
 use crate::config::models::Model;
 use crate::limits::{TOOL_CALLS, TOOL_ROUNDS};
 use crate::stores::{Durability, Entry, StoreError};
@@ -118,7 +119,7 @@ async fn rounds(cx: &Rc<Context>, run: &Run, stream: &mut RunStream, gathered: &
                 ThinkingLevel::Off
             });
             gathered.model = (provider.id.clone(), model.id.clone());
-            let mut messages = history(cx, run, &model, system.len(), plan.shortened);
+            let mut messages = history(cx, run, &model, system.len(), plan.shortened)?;
             messages.extend(own.iter().cloned());
             let prompt = Prompt {
                 system: system.clone(),
@@ -227,7 +228,13 @@ async fn listen(mut answer: Answer, stream: &mut RunStream) -> (Finished, Option
 
 /// The conversation before this run, and the message that it answers last: behind the answers that
 /// were given while it waited its turn.
-fn history(cx: &Context, run: &Run, model: &Model, system_bytes: usize, shortened: u32) -> Vec<Message> {
+fn history(
+    cx: &Context,
+    run: &Run,
+    model: &Model,
+    system_bytes: usize,
+    shortened: u32,
+) -> Result<Vec<Message>, String> {
     let ask = &run.ask;
     let window = model.context_window.saturating_sub(model.max_tokens.min(model.context_window / 2));
     let room = (window * BYTES_PER_TOKEN).saturating_sub(system_bytes as u64).max(4096).min(cx.limits.prompt_bytes);
@@ -243,14 +250,20 @@ fn history(cx: &Context, run: &Run, model: &Model, system_bytes: usize, shortene
         match &message {
             Message::User(user) if user.timestamp == ask.message_ts => asked = Some(message),
             // It came later, so it is answered later.
-            Message::User(user) if user.timestamp > ask.message_ts => {}
+            Message::User(_) if asked.is_some() => {}
             // What this very run has recorded is added by the caller.
             _ if asked.is_some() && run.begun.get().is_some_and(|begun| message.timestamp() >= begun) => {}
             _ => before.push(message),
         }
     }
-    before.extend(asked);
-    before
+    let Some(asked) = asked else {
+        return Err(format!(
+            "The message doesn't fit into what {} can read at once ({} tokens); shorten it, or choose another model.",
+            model.id, model.context_window
+        ));
+    };
+    before.push(asked);
+    Ok(before)
 }
 
 /// Writes what a model said, or how it failed, into the transcript and the books.
@@ -291,9 +304,14 @@ async fn call_tool(
     name: String,
     arguments: Value,
 ) -> Result<Message, String> {
+    let entry = cx.stores.sessions.get(&run.ask.key).unwrap_or_default();
+    let is_shown = match entry.verbose_level.as_deref() {
+        Some(level) => matches!(level, "on" | "full"),
+        None => cx.config.get().agents.defaults.verbose != Verbose::Off,
+    };
     let show = |stream: &mut RunStream, data: Value| {
         if let Ok(data) = serde_json::value::to_raw_value(&data) {
-            stream.tool(data);
+            stream.tool(data, is_shown);
         }
     };
     show(stream, json!({"phase": "start", "name": name, "toolCallId": id, "args": arguments}));

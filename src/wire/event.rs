@@ -99,14 +99,19 @@ pub enum Stream {
         delta: String,
     },
     /// A tool started or gave a result (JSON of methods.md section 4).
-    Tool(Box<RawValue>),
+    Tool {
+        /// What happened.
+        data: Box<RawValue>,
+        /// Whether the session's verbose level shows tools.
+        is_shown: bool,
+    },
 }
 
 impl Stream {
-    /// Whether native connections get it.
+    /// Whether native connections get it (methods.md section 4).
     #[must_use]
     pub fn is_native(&self) -> bool {
-        !matches!(self, Self::Thinking { .. })
+        !matches!(self, Self::Thinking { .. } | Self::Tool { is_shown: false, .. })
     }
 }
 

@@ -6,9 +6,9 @@ use serde_json::{Map, Value, json};
 
 use super::event::{AgentProgress, ChatUpdate, Event, Payload, Stream};
 use super::frame::{self, put};
-use super::handshake::{Client, Connect, Credentials, Device, Hello, PROTOCOL, Role, STRINGS};
+use super::handshake::{Client, Connect, Credentials, Device, Hello, PROTOCOL, Role, SHORT, STRINGS};
 use super::native::{Auth, HelloPayload, chat_payload, event_frame};
-use super::shape::{Wire as _, int, text};
+use super::shape::{Wire as _, int, text, text_within};
 use super::thinking::ThinkingLevel;
 use super::{Access, Dialect, Refused, event};
 use crate::error::Error;
@@ -33,14 +33,14 @@ crate::wire! {
 
     /// The guide's client; only id and mode are required.
     pub open struct GuideClient {
-        id: String = text(1),
-        mode: String = text(1),
-        display_name: Option<String>,
-        version: Option<String>,
-        platform: Option<String>,
-        device_family: Option<String>,
-        model_identifier: Option<String>,
-        instance_id: Option<String>,
+        id: String = SHORT,
+        mode: String = SHORT,
+        display_name: Option<String> = text_within(0, 1024),
+        version: Option<String> = text_within(0, 1024),
+        platform: Option<String> = text_within(0, 1024),
+        device_family: Option<String> = text_within(0, 1024),
+        model_identifier: Option<String> = text_within(0, 1024),
+        instance_id: Option<String> = text_within(0, 1024),
     }
 
     /// Credentials.
@@ -188,7 +188,7 @@ fn agent(progress: &AgentProgress) -> Value {
             ("message", json!({"role": "assistant", "content": text, "text": text, "delta": delta}))
         }
         Stream::Thinking { text, delta } => ("thinking", json!({"content": text, "text": text, "delta": delta})),
-        Stream::Tool(data) => ("tool", serde_json::from_str(data.get()).unwrap_or_default()),
+        Stream::Tool { data, .. } => ("tool", serde_json::from_str(data.get()).unwrap_or_default()),
     };
     let mut payload = json!({
         "runId": progress.run_id, "seq": progress.guide_seq, "stream": stream, "ts": progress.ts, "data": data,

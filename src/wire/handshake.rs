@@ -6,7 +6,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::event::StateVersion;
-use super::shape::{Kind, int, text};
+use super::shape::{Kind, int, text_within};
 use crate::secret::Secret;
 
 /// The protocol version of both dialects.
@@ -16,40 +16,43 @@ crate::wire! {
     /// Who the client says it is.
     pub struct Client {
         /// Program id.
-        id: String = text(1),
+        id: String = SHORT,
         /// Label for people.
-        display_name: Option<String> = text(1),
+        display_name: Option<String> = SHORT,
         /// Program version.
-        version: String = text(1),
+        version: String = SHORT,
         /// Free text such as `ios 26.1`; selects a node's command list.
-        platform: String = text(1),
+        platform: String = SHORT,
         /// `iPhone`, `Mac` …
-        device_family: Option<String> = text(1),
+        device_family: Option<String> = SHORT,
         /// `iPhone16,1` …
-        model_identifier: Option<String> = text(1),
+        model_identifier: Option<String> = SHORT,
         /// `operator`, `node`, or one of the native modes.
-        mode: String = text(1),
+        mode: String = SHORT,
         /// Stable id of this installation; the presence key when there is no device.
-        instance_id: Option<String> = text(1),
+        instance_id: Option<String> = SHORT,
     }
 
     /// A device's proof of identity (connection.md 3.4).
     pub struct Device {
         /// SHA-256 of the public key, lower-case hex.
-        id: String = text(1),
+        id: String = SHORT,
         /// Ed25519, base64url.
-        public_key: String = text(1),
+        public_key: String = SHORT,
         /// Over the signed payload, base64url.
-        signature: String = text(1),
+        signature: String = SHORT,
         /// Milliseconds since the Unix epoch.
         signed_at: u64 = int(0),
         /// The challenge's nonce.
-        nonce: Option<String> = text(1),
+        nonce: Option<String> = SHORT,
     }
 }
 
 /// Bounds on what a handshake may ask for beyond its shape.
-pub const STRINGS: Kind = Kind::List { of: &text(1), min: 0, max: 256 };
+pub const STRINGS: Kind = Kind::List { of: &SHORT, min: 0, max: 256 };
+
+/// A text of a handshake: what is shown and repeated to others must not be endless.
+pub const SHORT: Kind = text_within(1, 1024);
 
 /// What a client shows to be let in. Never logged.
 #[derive(Debug, Clone, Default)]

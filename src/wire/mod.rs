@@ -21,8 +21,8 @@ use crate::error::Error;
 use event::Event;
 use handshake::{Connect, Hello};
 
-/// How the protocol looks on one connection.
-pub trait Dialect: fmt::Debug {
+/// How the protocol looks on one connection. A dialect has no state.
+pub trait Dialect: fmt::Debug + Sync {
     /// Its place in [`DIALECTS`]; encoded events are kept by it.
     fn index(&self) -> usize;
 
@@ -93,8 +93,4 @@ pub enum Access {
 }
 
 /// Every dialect, in the order in which a first frame is offered to them.
-pub static DIALECTS: [&dyn SyncDialect; 2] = [&native::Native, &guide::Guide];
-
-/// A dialect without state, as all are.
-pub trait SyncDialect: Dialect + Sync {}
-impl<T: Dialect + Sync> SyncDialect for T {}
+pub static DIALECTS: [&dyn Dialect; 2] = [&native::Native, &guide::Guide];

@@ -193,7 +193,7 @@ fn agent(progress: &AgentProgress) -> AgentPayload<'_, Value> {
         Stream::Lifecycle(lifecycle) => ("lifecycle", serde_json::to_value(lifecycle).unwrap_or_default()),
         Stream::Assistant { text, delta } => ("assistant", serde_json::json!({"text": text, "delta": delta})),
         Stream::Thinking { text, delta } => ("thinking", serde_json::json!({"text": text, "delta": delta})),
-        Stream::Tool(data) => ("tool", serde_json::from_str(data.get()).unwrap_or_default()),
+        Stream::Tool { data, .. } => ("tool", serde_json::from_str(data.get()).unwrap_or_default()),
     };
     AgentPayload {
         run_id: &progress.run_id,

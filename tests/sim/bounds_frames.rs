@@ -93,7 +93,7 @@ fn deep_json_is_refused_or_ignored_and_the_connection_goes_on() {
 }
 
 #[test]
-fn a_flood_of_pings_that_reads_no_pongs_costs_half_an_outbox_at_most() {
+fn a_flood_of_pings_that_reads_no_pongs_gets_few_of_them() {
     let home = home(&[("maxBufferedBytes", 262_144), ("historyBytes", 65_536)]);
     let other = home.admit(Who::native());
     let client = home.admit(Who { socket_bytes: 2048, ..Who::native() });
@@ -103,7 +103,7 @@ fn a_flood_of_pings_that_reads_no_pongs_costs_half_an_outbox_at_most() {
     }
     home.run_ms(10);
     let unsent = home.gateway().outgoing.used();
-    assert!((100_000..=131_072).contains(&unsent), "{unsent}");
+    assert!((1..=2048).contains(&unsent), "{unsent}");
     still_serves(&home, &other);
 }
 

@@ -106,7 +106,9 @@ fn prompt_bytes_leave_out_the_oldest_messages_and_never_the_latest() {
     let home = Home::new(Furnishing::new(8, play).limits(&[("promptBytes", 16_384)]));
     let client = home.admit(Who::native());
     for index in 0..20 {
-        ask(&client, "main", &format!("k{index} {}", "x".repeat(3_000)));
+        let message = format!("message k{index} {}", "x".repeat(3_000));
+        let params = json!({"sessionKey": "main", "message": message, "idempotencyKey": format!("k{index}")});
+        client.request(&format!("k{index}"), "chat.send", params);
         home.run_ms(1_000);
     }
     assert!(largest.get() < 24_000, "{} with the system prompt", largest.get());

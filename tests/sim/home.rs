@@ -75,7 +75,7 @@ impl Furnishing {
         let limits: Vec<_> = self.limits.iter().map(|(key, value)| format!("{key}:{value}")).collect();
         let text = format!(
             "{{gateway:{{limits:{{{}}}}}, session:{{reset:{{mode:'never'}}}},
-              agents:{{defaults:{{model:{{primary:'one/m',fallbacks:['two/c']}},timeoutSeconds:240,maxConcurrent:{}}}}},
+              agents:{{defaults:{{model:{{primary:'one/m',fallbacks:['two/c']}},verboseDefault:'on',timeoutSeconds:240,maxConcurrent:{}}}}},
               models:{{providers:{{
                 one:{{baseUrl:'https://one.example/v1',apiKey:'sk-simulated-one',models:[{{id:'m'}}]}},
                 two:{{api:'anthropic-messages',baseUrl:'https://two.example',apiKey:'sk-simulated-two',models:[{{id:'c'}}]}},
