@@ -180,7 +180,7 @@ fn ranks(lib: &str) -> BTreeMap<String, usize> {
 
 /// Files that are modules under `#[cfg(test)]`.
 fn test_files(path: &Path, text: &str) -> Vec<PathBuf> {
-    let folder = path.parent().unwrap_or(Path::new(""));
+    let folder = path.parent().unwrap_or_else(|| Path::new(""));
     let is_root = path.file_stem().is_some_and(|stem| stem == "mod" || stem == "lib" || stem == "main");
     let below = if is_root { folder.to_owned() } else { path.with_extension("") };
     let mut files = Vec::new();
