@@ -68,8 +68,7 @@ impl Bench {
     }
 
     fn log_as(&self, target: &str, level: Level, text: &str) {
-        let args = format_args!("{text}");
-        self.journal.log(&Record::builder().level(level).target(target).args(args).build());
+        self.journal.log(&Record::builder().level(level).target(target).args(format_args!("{text}")).build());
     }
 
     fn now(&self) -> u64 {
