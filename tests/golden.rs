@@ -151,7 +151,8 @@ impl Play {
         } else if let Some(ok) = self.own(step, "ok") {
             json!({"type": "res", "id": id, "ok": true, "payload": ok})
         } else {
-            let mut error = self.own(step, "error").unwrap_or_else(|| panic!("{}: what is expected?", self.place)).clone();
+            let mut error =
+                self.own(step, "error").unwrap_or_else(|| panic!("{}: what is expected?", self.place)).clone();
             if let Value::String(message) = error {
                 error = json!({"code": "INVALID_REQUEST", "message": message, "retryable": false});
             }
@@ -172,7 +173,8 @@ impl Play {
         let has_chat = self.own(step, "chat").is_some();
         let (mut agent, mut chat): (Vec<Value>, Vec<Value>) = (Vec::new(), Vec::new());
         let is_over = |agent: &[Value], chat: &[Value]| {
-            let ended = agent.last().is_some_and(|last| matches!(last["data"]["phase"].as_str(), Some("end" | "error")));
+            let ended =
+                agent.last().is_some_and(|last| matches!(last["data"]["phase"].as_str(), Some("end" | "error")));
             let said = chat.last().is_some_and(|last| last["state"] != "delta");
             (said || !has_chat) && (ended || agent.is_empty())
         };
@@ -216,7 +218,8 @@ impl Play {
         let mut joined: Vec<Value> = Vec::new();
         for mut event in events {
             let text = event["data"]["text"].as_str().map(str::to_owned);
-            let before = joined.last().filter(|last| last["stream"] == event["stream"]).map(|last| last["data"]["text"].clone());
+            let before =
+                joined.last().filter(|last| last["stream"] == event["stream"]).map(|last| last["data"]["text"].clone());
             if let Some(text) = text {
                 let delta = event["data"]["delta"].as_str().unwrap_or_default().to_owned();
                 let before = before.and_then(|before| before.as_str().map(str::to_owned));

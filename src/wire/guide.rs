@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use super::event::{AgentProgress, ChatUpdate, Event, Payload, Stream};
 use super::frame::{self, put};
 use super::handshake::{Client, Connect, Credentials, Device, Hello, Role, STRINGS};
-use super::native::{Auth, HelloPayload, chat_payload, open_event};
+use super::native::{Auth, HelloPayload, chat_message, chat_payload, open_event};
 use super::shape::{Wire as _, int, text};
 use super::thinking::ThinkingLevel;
 use super::{Access, Dialect, Refused, event};
@@ -201,5 +201,5 @@ fn agent(progress: &AgentProgress) -> Value {
 }
 
 fn chat(update: &ChatUpdate) -> impl serde::Serialize + '_ {
-    chat_payload(update, |text, _| json!({"role": "assistant", "content": text, "timestamp": update.ts}))
+    chat_payload(update, |text, injected| chat_message(text.into(), update.ts, injected))
 }

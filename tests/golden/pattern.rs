@@ -14,10 +14,10 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 /// What placeholders remembered.
-pub type Names = BTreeMap<String, Value>;
+pub(crate) type Names = BTreeMap<String, Value>;
 
 /// Appends every difference to `wrong`, each with the place where it is.
-pub fn compare(pattern: &Value, value: &Value, place: &str, names: &mut Names, wrong: &mut Vec<String>) {
+pub(crate) fn compare(pattern: &Value, value: &Value, place: &str, names: &mut Names, wrong: &mut Vec<String>) {
     match (pattern, value) {
         (Value::String(text), _) if text.starts_with('<') && text.ends_with('>') => {
             placeholder(text.trim_start_matches('<').trim_end_matches('>'), value, place, names, wrong);
@@ -110,7 +110,7 @@ fn is_uuid(text: &str) -> bool {
 }
 
 /// Params with `$name` replaced by what was remembered.
-pub fn filled(params: &Value, names: &Names) -> Value {
+pub(crate) fn filled(params: &Value, names: &Names) -> Value {
     match params {
         Value::String(text) => match text.strip_prefix('$').and_then(|name| names.get(name)) {
             Some(value) => value.clone(),
