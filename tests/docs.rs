@@ -1,7 +1,7 @@
 //! The documents that are made from tables are as fresh as the tables.
 //!
 //! After a change: `BARNACLE_WRITE_DOCS=1 cargo test --test docs` writes them anew.
-#![allow(clippy::disallowed_methods, reason = "a test reads and writes the documents of the tree")]
+#![allow(clippy::disallowed_methods, clippy::unwrap_used, reason = "a test reads and writes the documents of the tree")]
 
 use std::path::Path;
 

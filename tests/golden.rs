@@ -16,6 +16,7 @@
 //! | `connect`, `with` | opens another connection of that name; `with` changes the handshake's params |
 //! | `open`, `first`, `text`, `frames` | a socket at that path, what is sent first, and all frames up to the close |
 //! | `only` | the step is for that dialect alone |
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may panic, in its helpers too")]
 #![allow(clippy::disallowed_methods, reason = "tests start processes and read their files")]
 
 #[path = "golden/pattern.rs"]
@@ -98,7 +99,8 @@ impl Play {
         if let Some(path) = step["open"].as_str() {
             self.open(path, step);
         } else if let Some(method) = step["call"].as_str() {
-            let params = filled(self.own(step, "params").unwrap_or(&json!({})), &self.names);
+            let none = json!({});
+            let params = filled(self.own(step, "params").unwrap_or(&none), &self.names);
             let on = step["on"].as_str().unwrap_or("first").to_owned();
             let id = self.client(&on).request(method, &params);
             self.calls.insert(step["as"].as_str().unwrap_or(method).to_owned(), (on.clone(), id.clone()));
@@ -116,7 +118,7 @@ impl Play {
             let name = self.event_name(event);
             let on = step["on"].as_str().unwrap_or("first").to_owned();
             let frame = self.client(&on).find(|frame| frame["event"] == name);
-            let pattern = self.own(step, "payload").cloned().unwrap_or(json!("<any>"));
+            let pattern = self.own(step, "payload").cloned().unwrap_or_else(|| json!("<any>"));
             self.check(&pattern, &frame["payload"], "payload");
             if let Some(pattern) = self.own(step, "frame").cloned() {
                 self.check(&pattern, &frame, "event");

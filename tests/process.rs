@@ -1,4 +1,5 @@
 //! The binary as a process: start, second start, signals, kill -9, reload.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may panic, in its helpers too")]
 #![allow(clippy::disallowed_methods, reason = "tests start processes and read their files")]
 
 mod support;

@@ -203,6 +203,23 @@ impl Client {
         self.response(&id)
     }
 
+    /// The next frame that fits, or `None` if none comes within that time after the last frame.
+    pub fn find_within(&mut self, patience: Duration, fits: impl Fn(&Value) -> bool) -> Option<Value> {
+        self.socket.get_ref().set_read_timeout(Some(patience)).unwrap();
+        let found = loop {
+            if let Some(index) = self.passed.iter().position(&fits) {
+                break Some(self.passed.remove(index));
+            }
+            match self.socket.read() {
+                Ok(Message::Text(text)) => self.passed.push(serde_json::from_str(&text).unwrap()),
+                Ok(Message::Close(_)) | Err(_) => break None,
+                Ok(_) => {}
+            }
+        };
+        self.socket.get_ref().set_read_timeout(Some(PATIENCE)).unwrap();
+        found
+    }
+
     /// The next frame that fits, also among those that were passed over.
     pub fn find(&mut self, fits: impl Fn(&Value) -> bool) -> Value {
         if let Some(index) = self.passed.iter().position(&fits) {
