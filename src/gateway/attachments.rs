@@ -30,6 +30,7 @@ pub fn images(attachments: &[Attachment]) -> Result<Vec<Block>, Error> {
         let refuse = |why: String| Error::invalid(format!("Error: attachment {name}: {why}"));
         let content = match &attachment.content {
             None => continue,
+            Some(serde_json::Value::String(content)) if content.is_empty() => continue,
             Some(serde_json::Value::String(content)) => content.as_str(),
             Some(_) => return Err(refuse("content must be base64 string".into())),
         };
@@ -84,6 +85,7 @@ mod tests {
         assert_eq!(read(json!({"content": format!("data:image/jpeg;base64,{png}")})), Ok(expected));
         assert_eq!(read(json!({"content": BASE64.encode(b"just text")})), Ok(vec![]));
         assert_eq!(read(json!({"type": "image"})), Ok(vec![]));
+        assert_eq!(read(json!({"type": "image", "content": ""})), Ok(vec![]));
     }
 
     #[test]

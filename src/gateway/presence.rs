@@ -165,8 +165,9 @@ impl Presence {
     pub fn list(&self, now_ms: u64) -> Vec<Entry> {
         let mut entries = self.entries.borrow_mut();
         entries.retain(|_, slot| slot.connections > 0 || now_ms.saturating_sub(slot.entry.ts) <= PRESENCE_TTL_MS);
-        let mut list: Vec<Entry> = entries.values().map(|slot| slot.entry.clone()).collect();
-        list.push(Entry { ts: now_ms, ..self.own.clone() });
+        // Of equals, the gateway comes first.
+        let mut list = vec![Entry { ts: now_ms, ..self.own.clone() }];
+        list.extend(entries.values().map(|slot| slot.entry.clone()));
         list.sort_by_key(|entry| Reverse(entry.ts));
         list
     }

@@ -234,11 +234,14 @@ fn answer_of(run: &Run, outcome: &Outcome) -> Result<Value, Error> {
         },
     });
     if stopped == Some(Stop::Timeout) {
-        return Err(Error::new(Code::AgentTimeout, "Agent response timeout").with_payload(payload));
+        let error = Error::new(Code::AgentTimeout, "Agent response timeout").with_payload(payload);
+        return Err(error.retry_after(RETRY_AFTER_TIMEOUT_MS));
     }
     Ok(payload)
 }
 
+/// When a client that hit the time limit may try again (guide section 6).
+const RETRY_AFTER_TIMEOUT_MS: u64 = 5000;
 /// How long `agent.wait` waits when the caller doesn't say.
 const WAIT_MS: u64 = 30_000;
 

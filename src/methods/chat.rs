@@ -182,7 +182,9 @@ async fn write_ours(cx: &Cx, key: &SessionKey, text: &str) -> Result<String, Err
 }
 
 async fn stop_all(cx: &Cx, key: &SessionKey, stop: Stop) -> Value {
-    let runs = cx.gateway.runs.active_in(key);
+    let mut runs = cx.gateway.runs.active_in(key);
+    // One that was stopped before is still writing its last words.
+    runs.retain(|run| run.stop.get().is_none());
     for run in runs.iter().rev() {
         cx.gateway.runs.stop(run, stop).await;
     }
@@ -206,6 +208,7 @@ async fn abort(cx: Cx, params: AbortParams) -> Result<Value, Error> {
     match cx.gateway.runs.active(&run_id) {
         None => Ok(json!({"ok": true, "aborted": false, "runIds": []})),
         Some(run) if run.ask.key != key => Err(Error::invalid("runId does not match sessionKey")),
+        Some(run) if run.stop.get().is_some() => Ok(json!({"ok": true, "aborted": false, "runIds": []})),
         Some(run) => {
             cx.gateway.runs.stop(&run, Stop::Rpc).await;
             Ok(json!({"ok": true, "aborted": true, "runIds": [run_id]}))
@@ -321,7 +324,7 @@ async fn inject(cx: Cx, params: InjectParams) -> Result<Injected, Error> {
         None => params.message,
     };
     let message_id = write_ours(&cx, &key, &text).await?;
-    let run_id = format!("inject-{}", gateway.sys.chance.hex::<4>());
+    let run_id = format!("inject-{message_id}");
     let mut stream = RunStream::new(gateway.sys.clone(), gateway.hub.clone(), run_id, params.session_key);
     stream.chat(ChatState::Final { text: Some(text), injected: true });
     Ok(Injected { ok: true, message_id })

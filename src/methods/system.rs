@@ -107,7 +107,16 @@ crate::wire! {
     /// Heartbeats, which this version doesn't run.
     pub struct HeartbeatStatus {
         default_agent_id: String,
-        agents: Vec<Value>,
+        agents: Vec<AgentHeartbeat>,
+    }
+
+    /// One agent's heartbeat.
+    pub struct AgentHeartbeat {
+        agent_id: String,
+        enabled: bool,
+        every: String,
+        /// Always null: it is off.
+        every_ms: Value,
     }
 
     /// Sessions.
@@ -142,6 +151,10 @@ crate::wire! {
         updated_at: u64,
         age: u64,
         thinking_level: Option<String>,
+        verbose_level: Option<String>,
+        reasoning_level: Option<String>,
+        elevated_level: Option<String>,
+        system_sent: Option<bool>,
         aborted_last_run: Option<bool>,
         input_tokens: Option<u64>,
         output_tokens: Option<u64>,
@@ -178,6 +191,12 @@ fn status(cx: &Cx, _: Ignored) -> Result<Status, Error> {
         count: newest.iter().filter(|row| row.key().agent() == Some(&agent.id)).count(),
         recent: recent(Some(&agent.id)),
     });
+    let heartbeats = config.agents.list.iter().map(|agent| AgentHeartbeat {
+        agent_id: agent.id.clone(),
+        enabled: false,
+        every: "0m".to_owned(),
+        every_ms: Value::Null,
+    });
     Ok(Status {
         version: crate::VERSION.to_owned(),
         uptime_ms: gateway.uptime_ms(),
@@ -191,7 +210,7 @@ fn status(cx: &Cx, _: Ignored) -> Result<Status, Error> {
         runs: RunCounts { running, queued },
         storage_trouble: gateway.stores.saver.trouble(),
         log_trouble: gateway.journal.trouble().map(|trouble| trouble.message),
-        heartbeat: HeartbeatStatus { default_agent_id: default_agent.id.clone(), agents: Vec::new() },
+        heartbeat: HeartbeatStatus { default_agent_id: default_agent.id.clone(), agents: heartbeats.collect() },
         channel_summary: Vec::new(),
         queued_system_events: Vec::new(),
         sessions: SessionStatus {
@@ -212,8 +231,16 @@ fn recent_row(cx: &Cx, row: &crate::stores::Row, default: Option<&crate::config:
     let context_tokens = entry.context_tokens.or_else(|| default.map(|model| model.context_window));
     let total_tokens = entry.total_tokens.unwrap_or(0);
     let mut flags = Vec::new();
-    flags.extend(entry.thinking_level.as_ref().map(|level| format!("think:{level}")));
-    flags.extend(entry.verbose_level.as_ref().filter(|level| *level != "off").map(|level| format!("verbose:{level}")));
+    let levels = [
+        ("think", &entry.thinking_level),
+        ("verbose", &entry.verbose_level),
+        ("reasoning", &entry.reasoning_level),
+        ("elevated", &entry.elevated_level),
+    ];
+    for (name, level) in levels {
+        flags.extend(level.as_ref().filter(|level| *level != "off").map(|level| format!("{name}:{level}")));
+    }
+    flags.extend(entry.system_sent.filter(|sent| *sent).map(|_| "system".to_owned()));
     flags.extend(entry.aborted_last_run.filter(|aborted| *aborted).map(|_| "aborted".to_owned()));
     flags.extend(entry.session_id.as_ref().map(|id| format!("id:{id}")));
     Recent {
@@ -223,17 +250,26 @@ fn recent_row(cx: &Cx, row: &crate::stores::Row, default: Option<&crate::config:
         updated_at: row.updated_at(),
         age: cx.gateway.sys.clock.now_ms().saturating_sub(row.updated_at()),
         remaining_tokens: context_tokens.map(|window| window.saturating_sub(total_tokens)),
-        percent_used: context_tokens.filter(|window| *window > 0).map(|window| (total_tokens * 100 / window).min(999)),
+        percent_used: context_tokens.and_then(|window| percent(total_tokens, window)),
         total_tokens,
         context_tokens,
         session_id: entry.session_id,
         thinking_level: entry.thinking_level,
+        verbose_level: entry.verbose_level,
+        reasoning_level: entry.reasoning_level,
+        elevated_level: entry.elevated_level,
+        system_sent: entry.system_sent,
         aborted_last_run: entry.aborted_last_run,
         input_tokens: entry.input_tokens,
         output_tokens: entry.output_tokens,
         model: entry.model.or_else(|| default.map(|model| model.id.clone())),
         flags,
     }
+}
+
+/// Of a window, to the nearest percent; more than 999 is shown as 999.
+fn percent(used: u64, window: u64) -> Option<u64> {
+    used.saturating_mul(100).saturating_add(window / 2).checked_div(window).map(|percent| percent.min(999))
 }
 
 fn presence(cx: &Cx, _: Ignored) -> Result<Vec<Entry>, Error> {

@@ -145,6 +145,10 @@ pub fn encode(result: &(impl Serialize + ?Sized)) -> Vec<u8> {
 /// # Errors
 /// `invalid <method> params: …` as in connection.md 1.4.
 pub fn decode<P: Wire + DeserializeOwned>(method: &str, mut params: Value) -> Result<P, Error> {
+    // Methods that ignore unknown keys ignore params that have no keys at all (connection.md 1.4).
+    if matches!(P::KIND, Kind::Object(shape) if shape.open) && !params.is_object() {
+        params = Value::Object(serde_json::Map::new());
+    }
     let problems = P::KIND.check(&mut params);
     if problems.is_empty() {
         return serde_json::from_value(params)

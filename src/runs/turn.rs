@@ -41,6 +41,8 @@ pub const OURSELVES: &str = "barnacle";
 struct Gathered {
     texts: Vec<String>,
     model: (String, String),
+    /// The model's window.
+    context_tokens: Option<u64>,
     usage: Usage,
 }
 
@@ -119,6 +121,7 @@ async fn rounds(cx: &Rc<Context>, run: &Run, stream: &mut RunStream, gathered: &
                 ThinkingLevel::Off
             });
             gathered.model = (provider.id.clone(), model.id.clone());
+            gathered.context_tokens = Some(model.context_window);
             let mut messages = history(cx, run, &model, system.len(), plan.shortened)?;
             messages.extend(own.iter().cloned());
             let prompt = Prompt {
@@ -435,6 +438,7 @@ fn settle(cx: &Context, run: &Run, end: &End, gathered: &Gathered) {
         if provider != OURSELVES && !provider.is_empty() {
             entry.model_provider = Some(provider.clone());
             entry.model = Some(model.clone());
+            entry.context_tokens = gathered.context_tokens;
         }
         if usage.total_tokens > 0 {
             entry.input_tokens = Some(usage.input);

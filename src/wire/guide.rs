@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use super::event::{AgentProgress, ChatUpdate, Event, Payload, Stream};
 use super::frame::{self, put};
 use super::handshake::{Client, Connect, Credentials, Device, Hello, PROTOCOL, Role, SHORT, STRINGS};
-use super::native::{Auth, HelloPayload, chat_payload, event_frame};
+use super::native::{Auth, HelloPayload, chat_message, chat_payload, event_frame};
 use super::shape::{Wire as _, int, text, text_within};
 use super::thinking::ThinkingLevel;
 use super::{Access, Dialect, Refused, event};
@@ -200,5 +200,5 @@ fn agent(progress: &AgentProgress) -> Value {
 }
 
 fn chat(update: &ChatUpdate) -> impl serde::Serialize + '_ {
-    chat_payload(update, |text, _| json!({"role": "assistant", "content": text, "timestamp": update.ts}))
+    chat_payload(update, |text, injected| chat_message(text.into(), update.ts, injected))
 }

@@ -244,17 +244,18 @@ pub(super) fn chat_payload<M>(update: &ChatUpdate, message: impl Fn(&str, bool) 
 
 fn chat(update: &ChatUpdate) -> ChatPayload<'_, Value> {
     chat_payload(update, |text, injected| {
-        let mut message = serde_json::json!({
-            "role": "assistant", "content": [{"type": "text", "text": text}], "timestamp": update.ts,
-        });
-        if injected {
-            if let Value::Object(message) = &mut message {
-                message.insert("stopReason".into(), "injected".into());
-                message.insert("usage".into(), serde_json::json!({"input": 0, "output": 0, "totalTokens": 0}));
-            }
-        }
-        message
+        chat_message(serde_json::json!([{"type": "text", "text": text}]), update.ts, injected)
     })
+}
+
+/// A chat event's message; one of the gateway's own says so (methods.md section 5).
+pub(super) fn chat_message(content: Value, timestamp: u64, injected: bool) -> Value {
+    let mut message = serde_json::json!({"role": "assistant", "content": content, "timestamp": timestamp});
+    if let (true, Value::Object(message)) = (injected, &mut message) {
+        message.insert("stopReason".into(), "injected".into());
+        message.insert("usage".into(), serde_json::json!({"input": 0, "output": 0, "totalTokens": 0}));
+    }
+    message
 }
 
 /// hello-ok (connection.md 2.4), which the guide extends.

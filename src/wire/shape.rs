@@ -84,6 +84,9 @@ pub enum Kind {
     OrNull(&'static Self),
 }
 
+/// What is said when no branch of a choice fits.
+const NO_BRANCH: &str = "must match a schema in anyOf";
+
 /// A string of at least `min` characters.
 #[must_use]
 pub const fn text(min: usize) -> Kind {
@@ -268,7 +271,7 @@ impl Kind {
                         wrong("must be string".into());
                     }
                     wrong("must be equal to constant".into());
-                    wrong("must match a schema in anyOf".into());
+                    wrong(NO_BRANCH.into());
                 }
             }
             Self::List { of, min, max } => match value {
@@ -296,8 +299,16 @@ impl Kind {
                 _ => wrong("must be object".into()),
             },
             Self::OrNull(of) => {
+                let mut own = Vec::new();
                 if !value.is_null() {
-                    of.check_at(at, value, problems);
+                    of.check_at(at, value, &mut own);
+                }
+                if !own.is_empty() {
+                    // Every branch of a choice is reported, the choice itself last (connection.md 1.4).
+                    own.retain(|problem| !problem.ends_with(NO_BRANCH));
+                    problems.extend(own);
+                    problems.push(format!("at {at}: must be null"));
+                    problems.push(format!("at {at}: {NO_BRANCH}"));
                 }
             }
         }

@@ -122,7 +122,12 @@ pub struct Client {
 
 impl Client {
     pub fn connect(port: u16, dialect: Dialect) -> Self {
-        let (path, hello) = match dialect {
+        Self::connect_with(port, dialect, &json!({}))
+    }
+
+    /// With some of the handshake's params changed.
+    pub fn connect_with(port: u16, dialect: Dialect, changes: &Value) -> Self {
+        let (path, mut hello) = match dialect {
             Dialect::Guide => (
                 "/v1/connect",
                 json!({
@@ -140,6 +145,10 @@ impl Client {
                 }),
             ),
         };
+        let params = if dialect == Dialect::Native { &mut hello["params"] } else { &mut hello };
+        for (key, value) in changes.as_object().into_iter().flatten() {
+            params[key] = value.clone();
+        }
         let mut client = Self::open(port, path);
         client.send(&hello);
         let answer = loop {
@@ -163,7 +172,11 @@ impl Client {
     }
 
     pub fn send(&mut self, frame: &Value) {
-        self.socket.send(Message::text(frame.to_string())).unwrap();
+        self.send_text(&frame.to_string());
+    }
+
+    pub fn send_text(&mut self, text: &str) {
+        self.socket.send(Message::text(text)).unwrap();
     }
 
     /// The next frame; a close is `{"close": [code, reason]}`.
@@ -195,6 +208,23 @@ impl Client {
         self.response(&id)
     }
 
+    /// The next frame that fits, or `None` if none comes within that time after the last frame.
+    pub fn find_within(&mut self, patience: Duration, fits: impl Fn(&Value) -> bool) -> Option<Value> {
+        self.socket.get_ref().set_read_timeout(Some(patience)).unwrap();
+        let found = loop {
+            if let Some(index) = self.passed.iter().position(&fits) {
+                break Some(self.passed.remove(index));
+            }
+            match self.socket.read() {
+                Ok(Message::Text(text)) => self.passed.push(serde_json::from_str(&text).unwrap()),
+                Ok(Message::Close(_)) | Err(_) => break None,
+                Ok(_) => {}
+            }
+        };
+        self.socket.get_ref().set_read_timeout(Some(PATIENCE)).unwrap();
+        found
+    }
+
     /// The next frame that fits, also among those that were passed over.
     pub fn find(&mut self, fits: impl Fn(&Value) -> bool) -> Value {
         if let Some(index) = self.passed.iter().position(&fits) {
@@ -221,8 +251,10 @@ pub struct FakeModel {
 pub const ANSWER: &str = "Hello from the fake model.";
 
 impl FakeModel {
-    /// Serves in the background for as long as the test runs. A message with `SLOW` in it is answered
-    /// with a word every 50 ms for ten seconds, one with `FAIL` with status 401.
+    /// Serves in the background for as long as the test runs. What the last line of the message contains
+    /// decides: `SLOW` is answered with a word every 50 ms for ten seconds, `LONG` for two seconds, `FAIL`
+    /// and `E401` with that status, `E500` with that one, `THINKTAG` with a thought in tags, `REASON` with
+    /// one beside the text.
     pub fn start() -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
         let port = listener.local_addr().unwrap().port();
@@ -267,10 +299,16 @@ fn answer(mut stream: TcpStream) -> Option<()> {
     reader.read_exact(&mut body).ok()?;
     let body: Value = serde_json::from_slice(&body).ok()?;
     let last = last_text(&body["messages"].as_array()?.last()?["content"])?;
-    if last.contains("FAIL") {
-        let error = r#"{"error":{"message":"invalid api key","type":"invalid_request_error"}}"#;
+    let failure = match last.as_str() {
+        text if text.contains("FAIL") => Some(("401 Unauthorized", "invalid api key")),
+        text if text.contains("E401") => Some(("401 Unauthorized", "invalid x-api-key")),
+        text if text.contains("E500") => Some(("500 Internal Server Error", "Internal server error")),
+        _ => None,
+    };
+    if let Some((status, message)) = failure {
+        let error = json!({"error": {"message": message, "type": "invalid_request_error"}}).to_string();
         let head = format!(
-            "HTTP/1.1 401 Unauthorized\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n",
+            "HTTP/1.1 {status}\r\ncontent-type: application/json\r\nconnection: close\r\ncontent-length: {}\r\n\r\n",
             error.len()
         );
         return stream.write_all(format!("{head}{error}").as_bytes()).ok();
@@ -278,11 +316,18 @@ fn answer(mut stream: TcpStream) -> Option<()> {
     stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n").ok()?;
     let mut say = |data: &Value| stream.write_all(format!("data: {data}\n\n").as_bytes()).ok();
     let delta = |text: &str| json!({"choices": [{"index": 0, "delta": {"content": text}}]});
-    if last.contains("SLOW") {
-        for word in 0..200 {
+    if last.contains("SLOW") || last.contains("LONG") {
+        for word in 0..if last.contains("SLOW") { 200 } else { 40 } {
             say(&delta(&format!("w{word} ")))?;
             std::thread::sleep(Duration::from_millis(50));
         }
+    } else if last.contains("THINKTAG") {
+        say(&delta("<think>pondering the question</think>The answer "))?;
+        say(&delta("is 42."))?;
+    } else if last.contains("REASON") {
+        say(&json!({"choices": [{"index": 0, "delta": {"reasoning_content": "pondering "}}]}))?;
+        say(&json!({"choices": [{"index": 0, "delta": {"reasoning_content": "the question"}}]}))?;
+        say(&delta("The answer is 42."))?;
     } else {
         for word in ANSWER.split_inclusive(' ') {
             say(&delta(word))?;

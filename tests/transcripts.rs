@@ -1,0 +1,392 @@
+//! Replays recordings of the original gateway and compares the shape of answers and events: keys, JSON types,
+//! error codes and error texts.
+//!
+//! The recordings are not part of this package. Where they don't lie beside the checkout, the test says so and
+//! passes. Where Barnacle differs on purpose, the difference is a row of [`DELIBERATE`] with its reason; a row that
+//! no recording needs any more fails the test.
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    reason = "a test may panic and print, in its helpers too"
+)]
+#![allow(clippy::disallowed_methods, reason = "tests read files")]
+
+mod support;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use support::{Client, Dialect, FakeModel, Gateway, TempDir};
+
+/// How long the gateway may be silent before an answer or event counts as missing.
+const PATIENCE: Duration = Duration::from_secs(4);
+
+/// Recordings of methods that this version has.
+const METHODS: [&str; 22] = [
+    "methods-basic",
+    "methods-agent-plain",
+    "methods-agent-401",
+    "methods-agent-500",
+    "methods-agent-dup-inflight",
+    "methods-agent-errors",
+    "methods-agent-thinktag",
+    "methods-agent-timeout",
+    "methods-agent-unknown-model",
+    "methods-agent-tool",
+    "methods-agent-tool-verbose-on",
+    "methods-agent-tool-verbose-full",
+    "methods-chat-plain",
+    "methods-chat-abort",
+    "methods-chat-attachments",
+    "methods-chat-errors",
+    "methods-chat-slash",
+    "methods-chat-slash2",
+    "methods-chat-stop-phrase",
+    "methods-chat-thinking-param",
+    "methods-sessions",
+    "methods-logs-skills-usage-wizard",
+];
+
+/// Recordings of handshakes and of frames that are no request.
+const HANDSHAKES: [&str; 7] = [
+    "02-wrong-token",
+    "02b-no-auth-no-device",
+    "02c-device-but-no-token",
+    "03-protocol-mismatch",
+    "04a-not-json",
+    "04b-not-a-request",
+    "04c-not-connect",
+];
+
+/// Runs whose events don't come, and why.
+const WITHOUT_EVENTS: [(&str, &str); 4] = [
+    ("ae-b5", "a channel that isn't there is refused before the run, not after it"),
+    ("sm-3", "/new alone is answered without a model"),
+    ("sm-4", "/reset alone is answered without a model"),
+    ("sm-23", "a command is a whole message; directives inside a longer one are not cut out"),
+];
+
+/// What a difference is about (a method or an event), the difference, and why it is meant.
+const DELIBERATE: &[(&str, &str, &str)] = &[
+    ("agent assistant", "/payload/sessionKey is new", "a run by sessionId alone belongs to a session too"),
+    ("agent lifecycle start", "/payload/sessionKey is new", "a run by sessionId alone belongs to a session too"),
+    ("agent lifecycle end", "/payload/sessionKey is new", "a run by sessionId alone belongs to a session too"),
+    ("agent lifecycle end", "/payload/data/aborted is new", "chat.abort reaches agent runs"),
+    ("agent lifecycle end", "/payload/data/startedAt is new", "chat.abort reaches agent runs"),
+    ("agent lifecycle end", "is agent lifecycle error", "a provider's failure is an error"),
+    ("chat final", "is chat error", "a provider's failure is an error"),
+    ("chat final", "is chat aborted", "chat.abort reaches agent runs"),
+    (
+        "chat final",
+        "/payload/message/stopReason is missing",
+        "commands that this version doesn't have are text for the model",
+    ),
+    (
+        "chat final",
+        "/payload/message/usage is missing",
+        "commands that this version doesn't have are text for the model",
+    ),
+    ("agent", "/error is new", "a provider's failure is an error"),
+    ("agent", "/payload/result is missing", "a provider's failure is an error"),
+    ("agent", "/payload/summary is \"Error: fake ", "a provider's failure is an error"),
+    (
+        "agent",
+        "/payload/result/meta/agentMeta/usage is missing",
+        "chat.abort reaches agent runs, and then the usage is unknown",
+    ),
+    ("agent", "/payload/result/meta/systemPromptReport is missing", "methods.md 3.2: a small gateway may leave it out"),
+    ("agent.wait", "/payload/startedAt is new", "agent.wait hears of aborted runs"),
+    ("agent.wait", "/payload/endedAt is new", "agent.wait hears of aborted runs"),
+    ("agent.wait", "/payload/startedAt is missing", "a channel that isn't there is refused before the run"),
+    ("agent.wait", "/payload/endedAt is missing", "a channel that isn't there is refused before the run"),
+    ("agent.wait", "/payload/error is new", "a provider's failure is an error"),
+    ("chat.inject", "/error is missing", "a message is written before it is acknowledged, so there is a transcript"),
+    ("chat.inject", "/payload is new", "a message is written before it is acknowledged, so there is a transcript"),
+    ("chat.send", "/error is missing", "/send off is a command that this version doesn't have"),
+    ("chat.send", "/payload is new", "/send off is a command that this version doesn't have"),
+    ("health", "/payload/runs is new", "more is told"),
+    ("health", "/payload/status is new", "the guide wants it"),
+    ("health", "/payload/storage is new", "more is told"),
+    ("health", "/payload/uptimeMs is new", "the guide wants it"),
+    (
+        "sessions.compact",
+        "/payload/archived is missing",
+        "transcripts have no housekeeping lines, so this one is short already",
+    ),
+    ("sessions.list", "/payload/sessions[]/lastMessagePreview is new", "methods.md 18: the original forgets it"),
+    ("sessions.patch", "/error is missing", "xhigh is not bound to models that it knows"),
+    ("sessions.patch", "/payload is new", "xhigh is not bound to models that it knows"),
+    ("sessions.patch", "/payload/entry/thinkingLevel is new", "xhigh is not bound to models that it knows"),
+    ("sessions.patch", "/payload/entry/skillsSnapshot is missing", "methods.md 16.1: leave it out"),
+    ("sessions.reset", "/payload/entry/skillsSnapshot is missing", "methods.md 16.1: leave it out"),
+    ("status", "/payload/callsInFlight is new", "more is told"),
+    ("status", "/payload/connections is new", "more is told"),
+    ("status", "/payload/eventsSkipped is new", "more is told"),
+    ("status", "/payload/host is new", "more is told"),
+    ("status", "/payload/incomingBytes is new", "more is told"),
+    ("status", "/payload/runs is new", "more is told"),
+    ("status", "/payload/slowClosed is new", "more is told"),
+    ("status", "/payload/unsentBytes is new", "more is told"),
+    ("status", "/payload/uptimeMs is new", "more is told"),
+    ("status", "/payload/version is new", "more is told"),
+    ("system-presence", "/payload[]/ip is missing", "the gateway doesn't look up an address of its own"),
+    ("connect", "/snapshot/presence[]/ip is missing", "the gateway doesn't look up an address of its own"),
+    ("connect", "/canvasHostUrl is missing", "there is no canvas in this version"),
+    ("connect", "/snapshot/health", "compared with the answer of health"),
+];
+
+/// Differences found so far, and which rows of the table explained one.
+#[derive(Default)]
+struct Findings {
+    wrong: BTreeSet<String>,
+    used: BTreeSet<usize>,
+}
+
+impl Findings {
+    /// Notes a difference unless it is meant.
+    fn add(&mut self, file: &str, about: &str, difference: &str) {
+        let row = DELIBERATE.iter().position(|(whose, what, _)| *whose == about && difference.starts_with(what));
+        match row {
+            Some(row) => {
+                self.used.insert(row);
+            }
+            None => {
+                self.wrong.insert(format!("{about}: {difference} [{file}]"));
+            }
+        }
+    }
+
+    fn compare(&mut self, file: &str, about: &str, recorded: &Value, ours: &Value) {
+        let mut differences = Vec::new();
+        shapes("", recorded, ours, &mut differences);
+        for difference in differences {
+            self.add(file, about, &difference);
+        }
+    }
+}
+
+/// Where the shapes of two values differ. Lists are compared by their first items, errors by their text too.
+fn shapes(place: &str, recorded: &Value, ours: &Value, differences: &mut Vec<String>) {
+    let is_left_out = |value: &Value| value.as_str().is_some_and(|text| text.starts_with("<elided"));
+    match (recorded, ours) {
+        _ if is_left_out(recorded) => {}
+        (Value::Object(recorded), Value::Object(ours)) => {
+            for (key, value) in recorded {
+                let place = format!("{place}/{key}");
+                match ours.get(key) {
+                    Some(own) => shapes(&place, value, own, differences),
+                    None => differences.push(format!("{place} is missing")),
+                }
+            }
+            for key in ours.keys().filter(|key| !recorded.contains_key(*key)) {
+                differences.push(format!("{place}/{key} is new"));
+            }
+        }
+        (Value::Array(recorded), Value::Array(ours)) => {
+            if let (Some(recorded), Some(ours)) = (recorded.first(), ours.first()) {
+                shapes(&format!("{place}[]"), recorded, ours, differences);
+            }
+        }
+        (Value::String(recorded), Value::String(ours)) => {
+            let matters =
+                place.ends_with("error/message") || place.ends_with("error/code") || place.ends_with("/summary");
+            if matters && recorded != ours {
+                differences.push(format!("{place} is {ours:?} instead of {recorded:?}"));
+            }
+        }
+        (recorded, ours) if kind(recorded) == kind(ours) => {}
+        (recorded, ours) => differences.push(format!("{place} is {} instead of {}", kind(ours), kind(recorded))),
+    }
+}
+
+fn kind(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "a boolean",
+        Value::Number(_) => "a number",
+        Value::String(_) => "a text",
+        Value::Array(_) => "a list",
+        Value::Object(_) => "an object",
+    }
+}
+
+/// The recordings' directory, if it lies beside the checkout.
+fn recordings() -> Option<PathBuf> {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/protocol/transcripts");
+    if !dir.is_dir() {
+        println!("skipped: recordings not beside the checkout");
+        return None;
+    }
+    Some(dir)
+}
+
+fn lines(dir: &Path, file: &str) -> Vec<Value> {
+    let text = std::fs::read_to_string(dir.join(format!("{file}.jsonl"))).unwrap();
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+/// One recording that is being replayed.
+struct Replay<'a> {
+    file: &'a str,
+    client: Client,
+    /// Recorded request id → ours, and the method.
+    sent: BTreeMap<String, (String, String)>,
+    runs: BTreeSet<String>,
+    /// Runs and kinds of events that were waited for.
+    seen: BTreeSet<(String, String)>,
+    findings: &'a mut Findings,
+}
+
+impl Replay<'_> {
+    fn line(&mut self, line: &Value, known: &BTreeSet<String>) {
+        let frame = &line["frame"];
+        match (line["dir"].as_str(), frame["type"].as_str()) {
+            (Some("c2s"), Some("req")) if known.contains(frame["method"].as_str().unwrap()) => {
+                let method = frame["method"].as_str().unwrap();
+                let mut params = frame["params"].clone();
+                // The recorded gateway had several providers, ours has one.
+                if params["model"] == "fakeoai/fake-gpt" {
+                    params["model"] = "fake/fake-gpt".into();
+                }
+                if let Some(run) = params["idempotencyKey"].as_str() {
+                    self.runs.insert(run.to_owned());
+                }
+                let id = self.client.request(method, &params);
+                self.sent.insert(frame["id"].as_str().unwrap().to_owned(), (id, method.to_owned()));
+            }
+            (Some("s2c"), Some("res")) => {
+                let recorded_id = frame["id"].as_str().unwrap_or_default();
+                let Some((id, method)) = self.sent.get(recorded_id).cloned() else { return };
+                let ours =
+                    self.client.find_within(PATIENCE, |frame| frame["type"] == "res" && frame["id"] == id.as_str());
+                let Some(mut ours) = ours else {
+                    self.findings.add(self.file, &method, &format!("{recorded_id} is never answered"));
+                    return;
+                };
+                ours["id"] = frame["id"].clone();
+                if let Some(error) = ours.get_mut("error").and_then(Value::as_object_mut) {
+                    // Always there in both dialects, and natively unknown (methods.md 1.2).
+                    error.remove("retryable");
+                }
+                self.findings.compare(self.file, &method, frame, &ours);
+            }
+            (Some("s2c"), Some("event")) => self.event(frame),
+            _ => {}
+        }
+    }
+
+    /// Waits for an event of the same run and kind, so that what follows finds the gateway in the same state.
+    fn event(&mut self, recorded: &Value) {
+        let run = recorded["payload"]["runId"].as_str().unwrap_or_default().to_owned();
+        let kind = kind_of_event(recorded);
+        let is_expected = self.runs.contains(&run) && WITHOUT_EVENTS.iter().all(|(without, _)| *without != run);
+        if !is_expected || kind.contains("tool") || !self.seen.insert((run.clone(), rough(&kind))) {
+            return;
+        }
+        let wanted = rough(&kind);
+        let ours = self.client.find_within(PATIENCE, |frame| {
+            frame["payload"]["runId"] == run.as_str() && rough(&kind_of_event(frame)) == wanted
+        });
+        let Some(ours) = ours else {
+            self.findings.add(self.file, &kind, &format!("never comes for {run}"));
+            return;
+        };
+        if kind_of_event(&ours) == kind {
+            self.findings.compare(self.file, &kind, recorded, &ours);
+        } else {
+            self.findings.add(self.file, &kind, &format!("is {}", kind_of_event(&ours)));
+        }
+    }
+}
+
+fn kind_of_event(frame: &Value) -> String {
+    let payload = &frame["payload"];
+    let part = |value: &Value| value.as_str().map(|text| format!(" {text}")).unwrap_or_default();
+    let (event, data) = (part(&frame["event"]), &payload["data"]);
+    format!("{event}{}{}{}", part(&payload["stream"]), part(&data["phase"]), part(&payload["state"])).trim().to_owned()
+}
+
+/// All ends are one kind.
+fn rough(kind: &str) -> String {
+    match kind.split(' ').collect::<Vec<_>>().as_slice() {
+        ["agent", "lifecycle", "end" | "error"] => "agent over".to_owned(),
+        ["chat", "final" | "error" | "aborted"] => "chat over".to_owned(),
+        _ => kind.to_owned(),
+    }
+}
+
+#[test]
+fn recorded_calls_are_answered_in_the_recorded_shape() {
+    let Some(dir) = recordings() else { return };
+    let temp = TempDir::new("recorded");
+    let model = FakeModel::start();
+    let gateway = Gateway::start(temp.path(), &model.config());
+    let mut findings = Findings::default();
+    let mut known = BTreeSet::from(["chat.inject", "sessions.resolve"].map(str::to_owned));
+    compare_hello(&dir, &gateway, &mut findings);
+    for file in METHODS {
+        let client = Client::connect(gateway.port, Dialect::Native);
+        known.extend(
+            client.hello["features"]["methods"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .map(|name| name.as_str().unwrap().to_owned()),
+        );
+        let (sent, runs, seen) = (BTreeMap::new(), BTreeSet::new(), BTreeSet::new());
+        let mut replay = Replay { file, client, sent, runs, seen, findings: &mut findings };
+        for line in lines(&dir, file) {
+            replay.line(&line, &known);
+        }
+    }
+    for (row, (about, what, _)) in DELIBERATE.iter().enumerate() {
+        if !findings.used.contains(&row) {
+            findings.wrong.insert(format!("no recording shows this any more: {about}: {what}"));
+        }
+    }
+    assert!(findings.wrong.is_empty(), "\n{}\n", findings.wrong.into_iter().collect::<Vec<_>>().join("\n"));
+}
+
+fn compare_hello(dir: &Path, gateway: &Gateway, findings: &mut Findings) {
+    const FILE: &str = "01-token-handshake";
+    let ours = Client::connect(gateway.port, Dialect::Native).hello;
+    let lines = lines(dir, FILE);
+    let recorded =
+        lines.iter().map(|line| &line["frame"]["payload"]).find(|payload| payload["type"] == "hello-ok").unwrap();
+    findings.compare(FILE, "connect", recorded, &ours);
+}
+
+#[test]
+fn recorded_handshakes_are_refused_in_the_recorded_words() {
+    let Some(dir) = recordings() else { return };
+    let temp = TempDir::new("refused");
+    let gateway = Gateway::start(temp.path(), &json!({}));
+    for file in HANDSHAKES {
+        let mut client = Client::open(gateway.port, "/");
+        for line in lines(&dir, file) {
+            let recorded = &line["frame"];
+            match line["dir"].as_str().unwrap() {
+                "c2s" => match recorded["raw"].as_str() {
+                    Some(text) => client.send_text(text),
+                    None => client.send(recorded),
+                },
+                "close" => {
+                    assert_eq!(client.read(), json!({"close": [recorded["code"], recorded["reason"]]}), "{file}")
+                }
+                _ => {
+                    let mut ours = client.read();
+                    if ours["error"].is_object() {
+                        assert_eq!(ours["error"].as_object_mut().unwrap().remove("retryable"), Some(json!(false)));
+                    }
+                    if recorded["event"] == "connect.challenge" {
+                        ours["payload"] = recorded["payload"].clone();
+                    }
+                    assert_eq!(ours, *recorded, "{file}");
+                }
+            }
+        }
+    }
+}
