@@ -75,11 +75,8 @@ const DELIBERATE: &[(&str, &str, &str)] = &[
     ("agent assistant", "/payload/sessionKey is new", "a run by sessionId alone belongs to a session too"),
     ("agent lifecycle start", "/payload/sessionKey is new", "a run by sessionId alone belongs to a session too"),
     ("agent lifecycle end", "/payload/sessionKey is new", "a run by sessionId alone belongs to a session too"),
-    ("agent lifecycle end", "/payload/data/aborted is new", "chat.abort reaches agent runs"),
-    ("agent lifecycle end", "/payload/data/startedAt is new", "chat.abort reaches agent runs"),
     ("agent lifecycle end", "is agent lifecycle error", "a provider's failure is an error"),
     ("chat final", "is chat error", "a provider's failure is an error"),
-    ("chat final", "is chat aborted", "chat.abort reaches agent runs"),
     (
         "chat final",
         "/payload/message/stopReason is missing",
