@@ -10,16 +10,13 @@ use std::time::Duration;
 use super::Environment;
 use super::configured::Configured;
 use super::endpoint::Endpoint;
+use crate::config::first_start::{Places, TOKEN_FILE, token_in};
 use crate::secret::Secret;
 use crate::sys::Files;
 use crate::sys::disk::Disk;
 
 /// Port of a gateway whose configuration names none (guide section 1).
 const DEFAULT_PORT: u16 = 18789;
-/// Largest token file, bytes.
-const TOKEN_FILE_BYTES: u64 = 4096;
-/// Our directory below the XDG directories.
-const DIRECTORY: &str = "barnacle";
 
 /// What the command line says about the gateway to ask.
 #[derive(Debug, Clone, Default)]
@@ -118,7 +115,8 @@ impl Target {
         let url = reach.url.as_deref().or_else(|| variable(environment, "BARNACLE_URL"));
         let endpoint = url.map(Endpoint::parse).transpose()?;
         let is_here = endpoint.as_ref().is_none_or(Endpoint::is_loopback);
-        let config_file = config_file(reach, environment).filter(|_| is_here);
+        let config_flag = reach.config.as_deref().map(Path::new);
+        let config_file = Places::config_file(config_flag, environment).filter(|_| is_here);
         let (configured, config_trouble) = match config_file {
             Some(path) => match Configured::read(&Disk::default(), &path, environment) {
                 Ok(configured) => (configured, None),
@@ -156,53 +154,18 @@ fn secrets(
     if !is_here {
         return (None, None, Source::Elsewhere);
     }
-    let Some(path) = state_dir(reach, environment).map(|dir| dir.join("token")) else {
+    let state_flag = reach.state_dir.as_deref().map(Path::new);
+    let Some(path) = Places::state_dir(state_flag, environment).map(|dir| dir.join(TOKEN_FILE)) else {
         return (None, None, Source::NoDirectory);
     };
-    match token_of(files, &path) {
+    match token_in(files, &path) {
         Ok(token) => (Some(token), None, Source::File(path)),
         Err(error) => (None, None, Source::NoFile(path, error.kind())),
     }
 }
 
-/// The token in a file. Zero bytes are what a power cut leaves.
-fn token_of(files: &dyn Files, path: &Path) -> io::Result<Secret> {
-    let bytes = files.read(path, TOKEN_FILE_BYTES)?;
-    let text = String::from_utf8(bytes).map_err(|_| io::ErrorKind::InvalidData)?;
-    let text = text.trim_matches(|c: char| c.is_whitespace() || c == '\0');
-    if text.is_empty() { Err(io::ErrorKind::NotFound.into()) } else { Ok(Secret::new(text)) }
-}
-
-/// The configuration file, where the gateway looks for it too.
-fn config_file(reach: &Reach, environment: &Environment) -> Option<PathBuf> {
-    let given = reach.config.as_deref().or_else(|| variable(environment, "BARNACLE_CONFIG")).map(PathBuf::from);
-    given.or_else(|| {
-        let dir = systemd(environment, "CONFIGURATION_DIRECTORY")
-            .or_else(|| xdg(environment, "XDG_CONFIG_HOME", ".config"))?;
-        Some(dir.join("barnacle.json"))
-    })
-}
-
-/// The state directory, where the gateway looks for it too.
-fn state_dir(reach: &Reach, environment: &Environment) -> Option<PathBuf> {
-    let given = reach.state_dir.as_deref().or_else(|| variable(environment, "BARNACLE_STATE_DIR")).map(PathBuf::from);
-    given
-        .or_else(|| systemd(environment, "STATE_DIRECTORY"))
-        .or_else(|| xdg(environment, "XDG_STATE_HOME", ".local/state"))
-}
-
 fn variable<'a>(environment: &'a Environment, name: &str) -> Option<&'a str> {
     environment.get(name).map(String::as_str).filter(|value| !value.is_empty())
-}
-
-/// systemd may give several directories; the first is ours.
-fn systemd(environment: &Environment, name: &str) -> Option<PathBuf> {
-    variable(environment, name)?.split(':').next().filter(|dir| !dir.is_empty()).map(PathBuf::from)
-}
-
-fn xdg(environment: &Environment, name: &str, below_home: &str) -> Option<PathBuf> {
-    let base = variable(environment, name).map(PathBuf::from).filter(|path| path.is_absolute());
-    base.or_else(|| Some(Path::new(variable(environment, "HOME")?).join(below_home))).map(|base| base.join(DIRECTORY))
 }
 
 #[cfg(test)]
@@ -225,32 +188,6 @@ mod tests {
         assert_eq!(find(&Reach::default(), &both).endpoint.host_port(), "env:1");
         assert_eq!(find(&Reach::default(), &[("BARNACLE_URL", "")]).endpoint, Endpoint::local(18789));
         assert!(Target::find(&Reach { url: Some("pi".into()), ..Reach::default() }, &environment(&[])).is_err());
-    }
-
-    #[test]
-    fn places_are_searched_in_the_gateways_order() {
-        let all = [
-            ("BARNACLE_CONFIG", "/c.json"),
-            ("BARNACLE_STATE_DIR", "/s"),
-            ("CONFIGURATION_DIRECTORY", "/etc/barnacle:/etc/other"),
-            ("STATE_DIRECTORY", "/var/lib/barnacle:/var/lib/other"),
-            ("XDG_CONFIG_HOME", "/xc"),
-            ("XDG_STATE_HOME", "/xs"),
-            ("HOME", "/home/pi"),
-        ];
-        let places = |reach: &Reach, from: usize| {
-            let environment = environment(&all[from..]);
-            [config_file(reach, &environment), state_dir(reach, &environment)]
-                .map(|path| path.map(|path| path.display().to_string()).unwrap_or_default())
-        };
-        let flags = Reach { config: Some("f.json".into()), state_dir: Some("d".into()), ..Reach::default() };
-        assert_eq!(places(&flags, 0), ["f.json", "d"]);
-        let none = Reach::default();
-        assert_eq!(places(&none, 0), ["/c.json", "/s"]);
-        assert_eq!(places(&none, 2), ["/etc/barnacle/barnacle.json", "/var/lib/barnacle"]);
-        assert_eq!(places(&none, 4), ["/xc/barnacle/barnacle.json", "/xs/barnacle"]);
-        assert_eq!(places(&none, 6), ["/home/pi/.config/barnacle/barnacle.json", "/home/pi/.local/state/barnacle"]);
-        assert_eq!(places(&none, 7), ["", ""]);
     }
 
     #[test]

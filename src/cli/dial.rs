@@ -4,16 +4,14 @@
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
 
 use async_net::TcpStream;
-use futures_rustls::TlsConnector;
 use futures_rustls::client::TlsStream;
-use futures_rustls::pki_types::ServerName;
-use futures_rustls::rustls::{self, ClientConfig, RootCertStore};
 use smol::io::{AsyncRead, AsyncWrite};
 
 use super::endpoint::Endpoint;
+use crate::sys::client::tls::Tls;
+use crate::sys::http::HttpError;
 
 /// Most addresses of one name that are tried.
 const ADDRESSES_MAX: usize = 4;
@@ -75,24 +73,11 @@ async fn connect(endpoint: &Endpoint) -> Result<TcpStream, DialError> {
 }
 
 async fn encrypt(endpoint: &Endpoint, socket: TcpStream) -> Result<TlsStream<TcpStream>, DialError> {
-    let refused = |why: String| DialError::Tls(endpoint.host_port(), why);
-    let name = ServerName::try_from(endpoint.host.clone())
-        .map_err(|_| refused(format!("{} cannot be the name in a certificate", endpoint.host)))?;
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|error| refused(error.to_string()))?
-        .with_root_certificates(roots())
-        .with_no_client_auth();
-    TlsConnector::from(Arc::new(config)).connect(name, socket).await.map_err(|error| refused(error.to_string()))
-}
-
-/// The machine's certificates; the built-in ones when it has none that can be read.
-fn roots() -> RootCertStore {
-    let mut roots = RootCertStore::empty();
-    let (added, _) = roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    if added == 0 {
-        roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
-    }
-    roots
+    Tls::default().wrap(socket, &endpoint.host).await.map_err(|error| {
+        let why = match error {
+            HttpError::Tls(why) => why,
+            other => other.to_string(),
+        };
+        DialError::Tls(endpoint.host_port(), why)
+    })
 }

@@ -11,6 +11,8 @@ use super::strength::{SecretKind, weakness};
 use crate::secret::Secret;
 use crate::sys::{Chance, Files};
 
+/// Name of the token file in the state directory.
+pub const TOKEN_FILE: &str = "token";
 /// Name of the configuration file.
 const CONFIG_FILE: &str = "barnacle.json";
 /// Our directory below the XDG directories.
@@ -61,36 +63,32 @@ impl Places {
         state_flag: Option<&Path>,
         env: &BTreeMap<String, String>,
     ) -> Result<Self, NoPlace> {
-        let variable = |name: &str| env.get(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-        let systemd = |name: &str| {
-            let first = env.get(name)?.split(':').next().filter(|dir| !dir.is_empty());
-            first.map(PathBuf::from)
-        };
-        let xdg = |name: &str, below_home: &str| {
-            variable(name)
-                .filter(|path| path.is_absolute())
-                .or_else(|| variable("HOME").map(|home| home.join(below_home)))
-                .map(|base| base.join(DIRECTORY))
-        };
-        let config_file = config_flag
-            .map(Path::to_path_buf)
-            .or_else(|| variable("BARNACLE_CONFIG"))
-            .or_else(|| systemd("CONFIGURATION_DIRECTORY").map(|dir| dir.join(CONFIG_FILE)))
-            .or_else(|| xdg("XDG_CONFIG_HOME", ".config").map(|dir| dir.join(CONFIG_FILE)))
-            .ok_or(NoPlace::Config)?;
-        let state_dir = state_flag
-            .map(Path::to_path_buf)
-            .or_else(|| variable("BARNACLE_STATE_DIR"))
-            .or_else(|| systemd("STATE_DIRECTORY"))
-            .or_else(|| xdg("XDG_STATE_HOME", ".local/state"))
-            .ok_or(NoPlace::State)?;
+        let config_file = Self::config_file(config_flag, env).ok_or(NoPlace::Config)?;
+        let state_dir = Self::state_dir(state_flag, env).ok_or(NoPlace::State)?;
         Ok(Self { config_file, state_dir })
+    }
+
+    /// Where the configuration file is, or would be.
+    #[must_use]
+    pub fn config_file(flag: Option<&Path>, env: &BTreeMap<String, String>) -> Option<PathBuf> {
+        let given = flag.map(Path::to_path_buf).or_else(|| variable(env, "BARNACLE_CONFIG"));
+        given.or_else(|| {
+            let dir = systemd(env, "CONFIGURATION_DIRECTORY").or_else(|| xdg(env, "XDG_CONFIG_HOME", ".config"))?;
+            Some(dir.join(CONFIG_FILE))
+        })
+    }
+
+    /// Where the state is, or would be.
+    #[must_use]
+    pub fn state_dir(flag: Option<&Path>, env: &BTreeMap<String, String>) -> Option<PathBuf> {
+        let given = flag.map(Path::to_path_buf).or_else(|| variable(env, "BARNACLE_STATE_DIR"));
+        given.or_else(|| systemd(env, "STATE_DIRECTORY")).or_else(|| xdg(env, "XDG_STATE_HOME", ".local/state"))
     }
 
     /// The token that the gateway made at its first start.
     #[must_use]
     pub fn token_file(&self) -> PathBuf {
-        self.state_dir.join("token")
+        self.state_dir.join(TOKEN_FILE)
     }
 
     /// The last configuration that the gateway ran with.
@@ -110,6 +108,20 @@ impl Places {
     pub fn workspace(&self) -> PathBuf {
         self.state_dir.join("workspace")
     }
+}
+
+fn variable(env: &BTreeMap<String, String>, name: &str) -> Option<PathBuf> {
+    env.get(name).filter(|value| !value.is_empty()).map(PathBuf::from)
+}
+
+/// systemd may give several directories; the first is ours.
+fn systemd(env: &BTreeMap<String, String>, name: &str) -> Option<PathBuf> {
+    env.get(name)?.split(':').next().filter(|dir| !dir.is_empty()).map(PathBuf::from)
+}
+
+fn xdg(env: &BTreeMap<String, String>, name: &str, below_home: &str) -> Option<PathBuf> {
+    let base = variable(env, name).filter(|path| path.is_absolute());
+    base.or_else(|| variable(env, "HOME").map(|home| home.join(below_home))).map(|base| base.join(DIRECTORY))
 }
 
 /// Where a credential came from.
@@ -228,17 +240,22 @@ pub async fn credential(
     }
 }
 
+/// The token in a token file.
+///
+/// # Errors
+/// `NotFound` without a file, and for an empty one, which is what a power cut leaves: nobody knows
+/// that token. What else the system says.
+pub fn token_in(files: &dyn Files, path: &Path) -> io::Result<Secret> {
+    let bytes = files.read(path, TOKEN_FILE_BYTES)?;
+    let text = String::from_utf8(bytes).map_err(|_| io::ErrorKind::InvalidData)?;
+    let text = text.trim_matches(|c: char| c.is_whitespace() || c == '\0');
+    if text.is_empty() { Err(io::ErrorKind::NotFound.into()) } else { Ok(Secret::new(text)) }
+}
+
 async fn token_of_file(places: &Places, files: &dyn Files, chance: &Chance) -> io::Result<(Secret, CredentialSource)> {
     let path = places.token_file();
-    match files.read(&path, TOKEN_FILE_BYTES) {
-        Ok(bytes) => {
-            let text = String::from_utf8(bytes).map_err(|_| io::Error::from(io::ErrorKind::InvalidData))?;
-            let text = text.trim_matches(|c: char| c.is_whitespace() || c == '\0');
-            // An empty one is what a power cut leaves: nobody knows that token, a new one is made.
-            if !text.is_empty() {
-                return Ok((Secret::new(text), CredentialSource::File(path)));
-            }
-        }
+    match token_in(files, &path) {
+        Ok(token) => return Ok((token, CredentialSource::File(path))),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         Err(error) => return Err(error),
     }

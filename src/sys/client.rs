@@ -4,7 +4,7 @@
 //! asks decides about those. Every wait has a deadline from [`Limits`].
 
 mod connect;
-mod tls;
+pub mod tls;
 
 #[cfg(test)]
 mod tests;

@@ -14,13 +14,16 @@ use crate::sys::http::HttpError;
 
 /// The certificates that are trusted, loaded when first needed.
 #[derive(Debug, Default)]
-pub(super) struct Tls {
+pub struct Tls {
     config: RefCell<Option<Arc<ClientConfig>>>,
 }
 
 impl Tls {
     /// Speaks TLS with `host` over `socket`.
-    pub(super) async fn wrap<T: AsyncRead + AsyncWrite + Unpin>(
+    ///
+    /// # Errors
+    /// [`HttpError::Tls`] with the reason; [`HttpError::BadUrl`] for a host that no certificate can name.
+    pub async fn wrap<T: AsyncRead + AsyncWrite + Unpin>(
         &self,
         socket: T,
         host: &str,
