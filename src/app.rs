@@ -5,8 +5,6 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
-use jiff::tz::TimeZone;
-
 use crate::config::first_start::{Credential, Places};
 use crate::config::gateway::AuthMode;
 use crate::config::{Config, Current};
@@ -71,7 +69,7 @@ pub fn assemble(start: Start) -> Result<Front, StoreError> {
     let workspace = config.agents.defaults.workspace.clone().unwrap_or_else(|| places.workspace());
     let workspace = workspace.display().to_string();
     let transcripts = TranscriptStore::load(&sys, &saver, &workspace, &sessions.sessions_dirs())?;
-    let usage = UsageStore::load(&sys, &saver, &places.state_dir, TimeZone::system())?;
+    let usage = UsageStore::load(&sys, &saver, &places.state_dir, sys.zone.clone())?;
     let stores = Stores { saver, sessions, transcripts, usage };
 
     let rules = Rc::new(Rules {

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use async_signal::{Signal, Signals};
+use jiff::tz::TimeZone;
 use smol::LocalExecutor;
 use smol::stream::StreamExt as _;
 
@@ -102,6 +103,7 @@ async fn run(
     let clock: Rc<dyn crate::sys::Clock> = Rc::new(RealClock::start());
     let tasks = Tasks::on(&executor);
     let sys = Sys {
+        zone: TimeZone::system(),
         http: Rc::new(RealHttp::new(Rc::clone(&clock), tasks.clone())),
         clock,
         chance: Rc::new(Chance::real()),
@@ -237,7 +239,7 @@ fn log_settings(config: &Config, places: &Places, env: &BTreeMap<String, String>
 
 /// From here on everything is logged, a panic too, which ends the process: half a gateway is worse
 /// than none, and whoever watches the process starts it again.
-fn start_logging(journal: &Arc<Journal>) {
+pub fn start_logging(journal: &Arc<Journal>) {
     log::set_max_level(journal.max_level());
     // A second logger in one process is a test's; its lines go to the first.
     let _ = log::set_boxed_logger(Box::new(Arc::clone(journal)));

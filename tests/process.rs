@@ -155,6 +155,43 @@ fn sighup_puts_a_new_configuration_in_force_and_refuses_a_bad_one() {
     name_becomes(&mut client, "Pinchy");
 }
 
+/// Set for the process that is to panic: where its log goes.
+const PANIC_LOG: &str = "BARNACLE_TEST_PANIC_LOG";
+
+#[test]
+fn a_panic_in_a_task_is_logged_and_ends_the_process_with_101() {
+    if let Some(log) = std::env::var_os(PANIC_LOG) {
+        return panic_in_a_task(log.into());
+    }
+    let dir = TempDir::new("panic");
+    let log = dir.path().join("gateway.log");
+    let name = "a_panic_in_a_task_is_logged_and_ends_the_process_with_101";
+    let own = std::env::current_exe().unwrap();
+    let output = std::process::Command::new(own).args(["--exact", name]).env(PANIC_LOG, &log).output().unwrap();
+    assert_eq!(output.status.code(), Some(101));
+    let written = std::fs::read_to_string(&log).unwrap();
+    assert!(written.contains("internal error") && written.contains("on purpose"), "{written}");
+}
+
+/// What the gateway does at its start, and then a task that panics while another waits.
+fn panic_in_a_task(file: std::path::PathBuf) {
+    let settings = barnacle::journal::Settings {
+        console_level: log::LevelFilter::Info,
+        file_level: log::LevelFilter::Info,
+        filters: None,
+        file,
+        max_bytes: 100_000,
+        files: 1,
+        days: 1,
+        style: barnacle::journal::Style::People,
+    };
+    let journal = barnacle::journal::Journal::new(&settings, Box::new(std::io::sink()), || 1);
+    barnacle::serve::start_logging(&std::sync::Arc::new(journal));
+    let executor = std::rc::Rc::new(smol::LocalExecutor::new());
+    barnacle::sys::Tasks::on(&executor).detach(async { panic!("on purpose") });
+    smol::block_on(executor.run(std::future::pending::<()>()));
+}
+
 #[test]
 fn a_run_goes_on_when_its_client_hangs_up() {
     let dir = TempDir::new("hangup");

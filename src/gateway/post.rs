@@ -186,7 +186,7 @@ impl Gateway {
         let now_ms = self.sys.clock.now_ms();
         entry
             .updated_at
-            .is_some_and(|updated| is_stale(updated, now_ms, self.config.get().session.reset, &TimeZone::system()))
+            .is_some_and(|updated| is_stale(updated, now_ms, self.config.get().session.reset, &self.sys.zone))
     }
 }
 

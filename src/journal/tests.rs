@@ -280,6 +280,7 @@ fn the_task_writes_an_error_within_a_second_and_the_rest_within_a_minute() {
     fits(&bench.journal);
     let world = World::at(bench.now());
     let sys = Sys {
+        zone: jiff::tz::TimeZone::UTC,
         clock: Rc::new(world.clock.clone()),
         chance: Rc::new(Chance::seeded(1)),
         files: Rc::new(Refusing::default()),

@@ -32,7 +32,7 @@ pub fn system(sys: &Sys, parts: &Parts<'_>) -> String {
         parts.agent_name
     );
     let today = jiff::Timestamp::from_millisecond(i64::try_from(sys.clock.now_ms()).unwrap_or(0)).unwrap_or_default();
-    let today = today.to_zoned(jiff::tz::TimeZone::system());
+    let today = today.to_zoned(sys.zone.clone());
     let _ = writeln!(prompt, "Today is {}.", today.strftime("%A, %Y-%m-%d (%Z)"));
     for name in WORKSPACE_FILES {
         if let Some(text) = workspace_file(sys, &parts.workspace.join(name), parts.file_chars) {

@@ -46,6 +46,7 @@ impl Home {
             scripts.borrow_mut().pop_front().unwrap_or_else(refused)
         }));
         let sys = Sys {
+            zone: jiff::tz::TimeZone::UTC,
             clock: Rc::new(world.clock.clone()),
             chance: Rc::new(Chance::seeded(7)),
             files: Rc::new(SimFiles::new()),

@@ -40,6 +40,7 @@ impl Bench {
         let world = World::at(NOW_MS);
         files.run_on(world.clock.clone(), Duration::from_millis(10));
         let sys = Sys {
+            zone: jiff::tz::TimeZone::UTC,
             clock: Rc::new(world.clock.clone()),
             chance: Rc::new(Chance::seeded(seed)),
             files: Rc::new(files.clone()),

@@ -19,6 +19,8 @@ pub mod url;
 
 use std::rc::Rc;
 
+use jiff::tz::TimeZone;
+
 pub use chance::Chance;
 pub use clock::{Clock, TimedOut};
 pub use files::Files;
@@ -34,6 +36,8 @@ pub type LocalFuture<'a, T> = std::pin::Pin<Box<dyn Future<Output = T> + 'a>>;
 pub struct Sys {
     /// Wall time, monotonic time, sleeping.
     pub clock: Rc<dyn Clock>,
+    /// The owner's time zone, for days and the hour at which sessions begin anew.
+    pub zone: TimeZone,
     /// Secrets, ids and jitter.
     pub chance: Rc<Chance>,
     /// State on disk.

@@ -243,6 +243,7 @@ fn start(
     files.run_on(world.clock.clone(), Duration::from_millis(5));
     let play = Rc::clone(&furnishing.play);
     let sys = Sys {
+        zone: jiff::tz::TimeZone::UTC,
         clock: Rc::new(world.clock.clone()),
         chance: Rc::clone(chance),
         files: Rc::new(files.clone()),

@@ -185,6 +185,7 @@ mod tests {
             }
         });
         let sys = Sys {
+            zone: jiff::tz::TimeZone::UTC,
             clock: Rc::new(world.clock.clone()),
             chance: Rc::new(Chance::seeded(1)),
             files: Rc::new(Disk::default()),

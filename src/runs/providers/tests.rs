@@ -39,6 +39,7 @@ fn play_with(provider: Provider, output_bytes: usize, scripts: impl IntoIterator
     let world = World::at(784_111_777_000);
     let http = ScriptedHttp::queue(&world.clock, scripts);
     let sys = Sys {
+        zone: jiff::tz::TimeZone::UTC,
         clock: Rc::new(world.clock.clone()),
         chance: Rc::new(Chance::seeded(5)),
         files: Rc::new(Disk::default()),
@@ -231,6 +232,7 @@ fn an_answer_that_is_given_up_is_aborted() {
     let world = World::at(0);
     let http = ScriptedHttp::queue(&world.clock, [Script::answer(200, chunk("half")).ending(Ending::Stall)]);
     let sys = Sys {
+        zone: jiff::tz::TimeZone::UTC,
         clock: Rc::new(world.clock.clone()),
         chance: Rc::new(Chance::seeded(5)),
         files: Rc::new(Disk::default()),
