@@ -74,7 +74,7 @@ limits! {
     /// Largest incoming message after the handshake, bytes; announced as policy.maxPayload.
     max_payload / "maxPayload" = 1048576 in 16384..=26214400, full: "close 1009";
     /// Unsent bytes of one connection; announced as policy.maxBufferedBytes.
-    max_buffered_bytes / "maxBufferedBytes" = 10485760 in 262144..=67108864, full: "droppable events are skipped, then close 1008 `slow consumer`";
+    max_buffered_bytes / "maxBufferedBytes" = 10485760 in 262144..=67108864, full: "droppable events are skipped, then close 1008 `slow consumer` (without a close frame within a frame over 16 KiB)";
     /// Unsent bytes of all connections together.
     total_buffered_bytes / "totalBufferedBytes" = 33554432 in 1048576..=1073741824, full: "the connection that holds most is closed with 1008 `slow consumer`";
     /// Bytes of incoming messages and waiting calls of all connections together.
@@ -206,7 +206,7 @@ pub const LOG_SECRETS: usize = 256;
 pub const LOG_TAIL_LINES: usize = 5000;
 /// Bytes read for one answer of logs.tail (methods.md 14.3).
 pub const LOG_TAIL_BYTES: u64 = 1_000_000;
-/// Threads that wait for the disk or the resolver at once (`BLOCKING_MAX_THREADS`).
+/// Threads that wait for the disk at once. Host names are looked up by another one for each run that goes.
 pub const POOL_THREADS: usize = 2;
 
 /// Largest message that a command of the command line takes from a gateway, bytes. Over it: an error.
@@ -255,11 +255,11 @@ pub const FIXED: &[(&str, u64, &str)] = &[
     ("error response of a provider, bytes", PROVIDER_ERROR_BYTES as u64, "the rest is not read"),
     ("outbound URL, bytes", URL_BYTES as u64, "refused"),
     ("models of a model server found on this machine", LOCAL_MODELS as u64, "the rest is left out"),
-    ("tool calls in one answer", TOOL_CALLS as u64, "the rest is refused"),
+    ("tool calls in one answer", TOOL_CALLS as u64, "the run ends with an error"),
     ("rounds of model and tools in one run", TOOL_ROUNDS as u64, "the run ends with an error"),
     ("message of a log line, bytes", LOG_LINE_BYTES as u64, "cut"),
     ("log lines in memory, bytes", LOG_MEMORY_BYTES as u64, "the oldest leave"),
-    ("threads that wait for disk or resolver", POOL_THREADS as u64, "the next one waits"),
+    ("threads that wait for the disk", POOL_THREADS as u64, "the next one waits"),
     ("message that a command takes from a gateway, bytes", CLIENT_MESSAGE_BYTES as u64, "the command fails"),
     ("standard input of a command, bytes", CLIENT_INPUT_BYTES, "the command fails"),
     ("tries of `chat` to reconnect", CLIENT_RECONNECTS as u64, "the command fails"),

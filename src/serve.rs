@@ -159,7 +159,7 @@ async fn run(
     let signal = wait_for_end(&mut reloader, &front).await.map_err(|error| other(format!("signals: {error}")))?;
     log::info!("{signal}: stopping");
     drop(accepting);
-    let end = shut_down(&front.gateway);
+    let end = shut_down(&front);
     if sys.clock.timeout(Duration::from_millis(SHUTDOWN_MS), end).await.is_err() {
         log::error!("not everything ended in time");
     }
@@ -169,14 +169,14 @@ async fn run(
     Ok(())
 }
 
-/// Says goodbye, then gives the close frames a moment to leave.
-async fn shut_down(gateway: &Rc<Gateway>) {
-    gateway.shut_down("gateway stopping", None).await;
+/// Says goodbye, then gives the last frames a moment to leave.
+async fn shut_down(front: &Front) {
+    front.gateway.shut_down("gateway stopping", None).await;
     for _ in 0..50 {
-        if gateway.hub.peers().is_empty() {
+        if front.doors.open() == 0 {
             break;
         }
-        gateway.sys.clock.sleep(Duration::from_millis(10)).await;
+        front.gateway.sys.clock.sleep(Duration::from_millis(10)).await;
     }
 }
 

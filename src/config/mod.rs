@@ -89,6 +89,7 @@ const HOT: &[&str] = &[
     "browser",
     "channels",
     "cron",
+    "gateway.auth",
     "gateway.reload",
     "gateway.remote",
     "hooks",

@@ -117,30 +117,38 @@ impl Hub {
     /// Sends an event to everyone in its kind's audience.
     pub fn emit(&self, kind: &'static Kind, payload: Payload) {
         let event = Event { kind, payload, state_version: kind.versioned.then(|| self.version()) };
-        let mut encoded: [Option<Option<Rc<Shared>>>; DIALECTS.len()] = Default::default();
+        let mut encoded: [Option<Encoded>; DIALECTS.len()] = Default::default();
         let peers = self.0.peers.borrow();
         for peer in peers.values().filter(|peer| peer.hears(kind.audience)) {
             let Some(slot) = encoded.get_mut(peer.dialect.index()) else { continue };
-            let body = slot.get_or_insert_with(|| self.share(&peers, peer.dialect.event(&event)?));
-            if let Some(body) = body {
-                self.deliver(&peers, peer, kind.drop_if_slow, || peer.push_event(Rc::clone(body), kind.drop_if_slow));
+            let encode = || match peer.dialect.event(&event) {
+                Some(body) => self.share(&peers, body),
+                None => Encoded::Nothing,
+            };
+            match slot.get_or_insert_with(encode) {
+                Encoded::Nothing => {}
+                Encoded::Body(body) => self
+                    .deliver(&peers, peer, kind.drop_if_slow, || peer.push_event(Rc::clone(body), kind.drop_if_slow)),
+                Encoded::NoRoom => {
+                    peer.skip_event();
+                    self.0.skipped.set(self.0.skipped.get() + 1);
+                }
             }
         }
     }
 
-    /// Takes room for an event's bytes; whoever holds most has to go until there is some. `None` when
-    /// nobody holds anything, so that the event alone is larger than the room of all.
-    fn share(&self, peers: &BTreeMap<u64, Rc<Peer>>, mut body: Vec<u8>) -> Option<Rc<Shared>> {
+    /// Takes room for an event's bytes; whoever holds most has to go until there is some.
+    fn share(&self, peers: &BTreeMap<u64, Rc<Peer>>, mut body: Vec<u8>) -> Encoded {
         loop {
             match Shared::new(body, &self.0.total) {
-                Ok(shared) => return Some(shared),
+                Ok(shared) => return Encoded::Body(shared),
                 Err(refused) => body = refused,
             }
             match largest(peers) {
                 Some(largest) => self.cut(largest),
                 None => {
-                    log::error!("an event of {} bytes is larger than totalBufferedBytes: dropped", body.len());
-                    return None;
+                    log::error!("an event of {} bytes finds no room (totalBufferedBytes): skipped", body.len());
+                    return Encoded::NoRoom;
                 }
             }
         }
@@ -200,8 +208,18 @@ impl Hub {
     }
 }
 
+/// An event in one dialect.
+enum Encoded {
+    /// The dialect doesn't carry it.
+    Nothing,
+    /// Its bytes, for all connections of the dialect.
+    Body(Rc<Shared>),
+    /// There was no room for its bytes: everyone misses it, and can see so by its number.
+    NoRoom,
+}
+
 /// Whoever holds most of the room of all connections, and holds some.
 fn largest(peers: &BTreeMap<u64, Rc<Peer>>) -> Option<&Rc<Peer>> {
     let open = peers.values().filter(|peer| peer.outbox.closing().is_none() && peer.outbox.unsent_bytes() > 0);
-    open.max_by_key(|peer| peer.outbox.unsent_bytes())
+    open.max_by_key(|peer| (peer.outbox.charged_bytes(), peer.outbox.unsent_bytes()))
 }

@@ -119,6 +119,8 @@ pub struct Outbox {
     bytes: Cell<usize>,
     /// Of them, bytes of control frames.
     control_bytes: Cell<usize>,
+    /// Bytes taken from the bound of all connections.
+    charged: Cell<usize>,
     bytes_max: usize,
     total: Rc<Budget>,
     /// Set once nothing more may be pushed: why the connection ends.
@@ -145,6 +147,7 @@ impl Outbox {
             sent_of_first: Cell::new(0),
             bytes: Cell::new(0),
             control_bytes: Cell::new(0),
+            charged: Cell::new(0),
             bytes_max,
             total,
             closing: RefCell::new(None),
@@ -157,6 +160,12 @@ impl Outbox {
     #[must_use]
     pub fn unsent_bytes(&self) -> usize {
         self.bytes.get()
+    }
+
+    /// Bytes of the room of all connections that cutting this one would free.
+    #[must_use]
+    pub fn charged_bytes(&self) -> usize {
+        self.charged.get()
     }
 
     /// How the connection ends, once that is settled.
@@ -231,6 +240,7 @@ impl Outbox {
 
     fn enqueue(&self, chunk: Chunk) {
         self.bytes.set(self.bytes.get() + chunk.cost());
+        self.charged.set(self.charged.get() + chunk.charged);
         if chunk.is_control() {
             self.control_bytes.set(self.control_bytes.get() + chunk.cost());
         }
@@ -258,9 +268,20 @@ impl Outbox {
         self.end(0, "", true);
     }
 
-    /// Notes that the peer has closed: what is queued, the answer to its close above all, is sent,
-    /// and nothing is added.
+    /// Notes that the peer has closed: it hears the answer to its close, and nothing more.
     pub fn finish(&self) {
+        if self.is_stuck_in_a_large_frame() {
+            return self.abandon();
+        }
+        let begun = usize::from(self.sent_of_first.get() > 0);
+        let queue = self.queue.take();
+        for (index, chunk) in queue.into_iter().enumerate() {
+            if index < begun || chunk.is_control() {
+                self.queue.borrow_mut().push_back(chunk);
+            } else {
+                self.release(&chunk);
+            }
+        }
         self.end(0, "", false);
     }
 
@@ -311,6 +332,7 @@ impl Outbox {
         if chunk.is_control() {
             self.control_bytes.set(self.control_bytes.get() - chunk.cost());
         }
+        self.charged.set(self.charged.get() - chunk.charged);
         self.total.give(chunk.charged);
     }
 
@@ -388,8 +410,7 @@ impl Outbox {
 
 impl Drop for Outbox {
     fn drop(&mut self) {
-        let queue = self.queue.take();
-        self.total.give(queue.iter().map(|chunk| chunk.charged).sum());
+        self.total.give(self.charged.get());
     }
 }
 
@@ -547,5 +568,18 @@ mod tests {
         let _ = outbox.write_with(|_| Poll::Ready(Ok::<_, ()>(3)));
         outbox.cut(1008, "slow consumer");
         assert_eq!((total.used(), outbox.unsent_bytes()), (0, 0));
+    }
+
+    #[test]
+    fn a_peer_that_closes_hears_only_the_answer_to_its_close() {
+        let (outbox, total) = outbox(100_000);
+        outbox.push(b"begun".to_vec()).unwrap();
+        outbox.push(vec![b'x'; 50_000]).unwrap();
+        let _ = outbox.write_with(|_| Poll::Ready(Ok::<_, ()>(3)));
+        outbox.push_raw(&[0x88, 0]);
+        outbox.finish();
+        assert!(total.used() < 500, "{}", total.used());
+        assert_eq!(drain(&outbox, 1000), b"egun\x88\x00");
+        assert_eq!((total.used(), outbox.charged_bytes()), (0, 0));
     }
 }

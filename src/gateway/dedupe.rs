@@ -51,7 +51,7 @@ impl Drop for Claim {
 #[derive(Debug, Default)]
 struct State {
     answers: BTreeMap<String, (u64, Answer)>,
-    /// Keys in the order in which they were first remembered, with that time.
+    /// Keys in the order in which their answers were remembered, with that time.
     order: VecDeque<(u64, String)>,
     bytes: usize,
 }
@@ -91,10 +91,11 @@ impl Dedupe {
         let key = format!("{kind}:{key}");
         let mut state = self.state.borrow_mut();
         state.bytes += cost(&key, &answer);
-        match state.answers.insert(key.clone(), (now_ms, answer)) {
-            Some((_, old)) => state.bytes -= cost(&key, &old),
-            None => state.order.push_back((now_ms, key)),
+        if let Some((_, old)) = state.answers.insert(key.clone(), (now_ms, answer)) {
+            state.bytes -= cost(&key, &old);
+            state.order.retain(|(_, other)| *other != key);
         }
+        state.order.push_back((now_ms, key));
         while let Some((at, _)) = state.order.front() {
             let expired = now_ms.saturating_sub(*at) >= IDEMPOTENCY_TTL_MS;
             if !expired && state.order.len() <= self.max && state.bytes <= IDEMPOTENCY_BYTES {
@@ -175,5 +176,8 @@ mod tests {
         assert_eq!(dedupe.get("agent", "k", 1).unwrap().unwrap().len(), 2);
         assert_eq!(dedupe.len(), 1);
         assert!(dedupe.state.borrow().bytes < 200);
+        // The last answer of a long run counts from when it was given.
+        dedupe.put("agent", "k", answer(3), IDEMPOTENCY_TTL_MS + 5);
+        assert_eq!(dedupe.get("agent", "k", IDEMPOTENCY_TTL_MS + 6).unwrap().unwrap().len(), 3);
     }
 }

@@ -29,7 +29,7 @@ impl Health {
         RawValue::from_string(text).unwrap_or_default()
     }
 
-    /// Whether a refresh should be scheduled; from now on it is, until [`Health::put`].
+    /// Whether a refresh should be scheduled; from now on it is, until [`Health::refreshed`].
     #[must_use]
     pub fn schedule(&self) -> bool {
         !self.is_due.replace(true)

@@ -146,10 +146,7 @@ impl Gateway {
     /// Stops every run of a session and waits for their ends.
     pub async fn stop_session(&self, key: &SessionKey, stop: Stop) {
         let runs = self.runs.active_in(key);
-        // Those behind first, or they would begin when the one before them ends.
-        for run in runs.iter().rev() {
-            self.runs.stop(run, stop).await;
-        }
+        self.runs.stop(&runs, stop).await;
         for run in runs {
             run.outcome.wait().await;
         }

@@ -90,7 +90,8 @@ async fn agent(cx: Cx, params: AgentParams) -> Result<Value, Error> {
         }
         match answers.claim(&run_id) {
             Ok(claim) => break claim,
-            // Another method's run has this id.
+            // A run with this id goes that this method has no answer for: another method's, or one that
+            // was accepted too long ago.
             Err(decided) if decided.get().is_some() => return Ok(json!({"runId": run_id, "status": "in_flight"})),
             Err(decided) => decided.wait().await,
         }

@@ -1,5 +1,6 @@
 //! `chat.send`, `chat.history`, `chat.abort`, `chat.inject` (methods.md section 6).
 
+use std::slice;
 use std::time::Duration;
 
 use serde_json::value::RawValue;
@@ -185,9 +186,7 @@ async fn stop_all(cx: &Cx, key: &SessionKey, stop: Stop) -> Value {
     let mut runs = cx.gateway.runs.active_in(key);
     // One that was stopped before is still writing its last words.
     runs.retain(|run| run.stop.get().is_none());
-    for run in runs.iter().rev() {
-        cx.gateway.runs.stop(run, stop).await;
-    }
+    cx.gateway.runs.stop(&runs, stop).await;
     let ids: Vec<_> = runs.iter().map(|run| run.ask.run_id.as_str()).collect();
     json!({"ok": true, "aborted": !ids.is_empty(), "runIds": ids})
 }
@@ -210,7 +209,7 @@ async fn abort(cx: Cx, params: AbortParams) -> Result<Value, Error> {
         Some(run) if run.ask.key != key => Err(Error::invalid("runId does not match sessionKey")),
         Some(run) if run.stop.get().is_some() => Ok(json!({"ok": true, "aborted": false, "runIds": []})),
         Some(run) => {
-            cx.gateway.runs.stop(&run, Stop::Rpc).await;
+            cx.gateway.runs.stop(slice::from_ref(&run), Stop::Rpc).await;
             Ok(json!({"ok": true, "aborted": true, "runIds": [run_id]}))
         }
     }

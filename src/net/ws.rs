@@ -193,16 +193,17 @@ async fn next_text(reader: &mut Reader, meter: &Meter, outbox: &Outbox) -> Optio
     }
 }
 
-/// Tells the peer why reading failed, if it can still hear it (connection.md 1.3).
+/// Tells the peer why reading failed, if it can still hear it (connection.md 1.3). What it has not been
+/// sent by now it will not hear: its room is for the others.
 fn end_for(error: &WsError, meter: &Meter, outbox: &Outbox) {
     match (meter.refusal(), error) {
-        (Some(Refusal::NoRoom), _) => outbox.close(1013, "gateway is out of buffer space"),
+        (Some(Refusal::NoRoom), _) => outbox.cut(1013, "gateway is out of buffer space"),
         (Some(Refusal::TooLarge), _)
         | (None, WsError::Capacity(CapacityError::MessageTooLong { .. }) | WsError::WriteBufferFull(_)) => {
-            outbox.close(1009, "");
+            outbox.cut(1009, "");
         }
-        (None, WsError::Utf8(_)) => outbox.close(1007, ""),
-        (None, WsError::Protocol(_)) => outbox.close(1002, ""),
+        (None, WsError::Utf8(_)) => outbox.cut(1007, ""),
+        (None, WsError::Protocol(_)) => outbox.cut(1002, ""),
         (None, _) => outbox.abandon(),
     }
 }

@@ -127,6 +127,7 @@ impl Runs {
     /// its place in the queue, but doesn't go before [`arrived`](Self::arrived).
     pub fn expect(&self, ask: Ask) -> Rc<Run> {
         let run = Run::new(ask);
+        self.forget_outcome(&run.ask.run_id);
         self.0.expected.borrow_mut().insert(run.ask.run_id.clone(), run.ask.key.clone());
         self.0.active.borrow_mut().insert(run.ask.run_id.clone(), Rc::clone(&run));
         run
@@ -203,6 +204,15 @@ impl Runs {
         }
     }
 
+    /// An id that is used again means the new run.
+    fn forget_outcome(&self, run_id: &str) {
+        let mut outcomes = self.0.outcomes.borrow_mut();
+        if outcomes.get(run_id).is_some_and(|latch| latch.get().is_some()) {
+            outcomes.remove(run_id);
+            self.0.ended.borrow_mut().retain(|(_, other)| other != run_id);
+        }
+    }
+
     /// How a run ended; waits up to `limit` for its end. `None` when that passed.
     pub async fn wait(&self, run_id: &str, limit: Duration) -> Option<Rc<Outcome>> {
         let latch = Rc::clone(self.0.outcomes.borrow_mut().entry(run_id.to_owned()).or_default());
@@ -237,14 +247,23 @@ impl Runs {
         (lanes.going(), lanes.queued())
     }
 
-    /// Stops a run; resolves once its last event is out.
-    pub async fn stop(&self, run: &Rc<Run>, stop: Stop) {
-        if self.0.lanes.borrow_mut().withdraw(run.ask.key.as_str(), &run.ask.run_id) {
-            self.withdrawn(run, stop);
-            return;
+    /// Stops runs; resolves once their last events are out. All are told before any is waited for, the
+    /// last ones first, or they would begin when the one before them ends.
+    pub async fn stop(&self, runs: &[Rc<Run>], stop: Stop) {
+        self.tell(runs, stop);
+        for run in runs {
+            run.announced.wait().await;
         }
-        run.stop.set(stop);
-        run.announced.wait().await;
+    }
+
+    fn tell(&self, runs: &[Rc<Run>], stop: Stop) {
+        for run in runs.iter().rev() {
+            if self.0.lanes.borrow_mut().withdraw(run.ask.key.as_str(), &run.ask.run_id) {
+                self.withdrawn(run, stop);
+            } else {
+                run.stop.set(stop);
+            }
+        }
     }
 
     /// A run that never began still has an end that clients hear of.
@@ -277,9 +296,8 @@ impl Runs {
     pub async fn close(&self, grace: Duration) {
         self.0.closed.set(true);
         let all: Vec<_> = self.0.active.borrow().values().cloned().collect();
-        for run in all.iter().filter(|run| run.task.borrow().is_none()) {
-            self.stop(run, Stop::Shutdown).await;
-        }
+        let unbegun: Vec<_> = all.into_iter().filter(|run| run.task.borrow().is_none()).collect();
+        self.tell(&unbegun, Stop::Shutdown);
         let going: Vec<_> = self.0.active.borrow().values().cloned().collect();
         let ended = async {
             for run in &going {

@@ -374,7 +374,7 @@ fn a_stopped_run_ends_at_once_and_keeps_what_it_said() {
     home.world.run_for(Duration::from_secs(1));
     let before = crate::sys::Clock::elapsed(&home.world.clock);
     let (runs, stopped) = (home.runs.clone(), Rc::clone(&run));
-    home.world.tasks().detach(async move { runs.stop(&stopped, Stop::Rpc).await });
+    home.world.tasks().detach(async move { runs.stop(&[stopped], Stop::Rpc).await });
     let outcome = home.end_of(&run);
     assert_eq!(crate::sys::Clock::elapsed(&home.world.clock), before);
     assert_eq!(outcome.end, End::Stopped(Stop::Rpc));

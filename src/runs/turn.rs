@@ -20,7 +20,7 @@ use super::stream::RunStream;
 use super::tools::ToolOutput;
 use crate::config::agents::Verbose;
 use crate::config::models::Model;
-use crate::limits::{TOOL_CALLS, TOOL_ROUNDS};
+use crate::limits::TOOL_ROUNDS;
 use crate::stores::{Durability, Entry, StoreError};
 use crate::wire::event::{ChatState, Lifecycle};
 use crate::wire::message::{AssistantMessage, Block, Message, StopReason, ToolResultMessage, Usage, text_of};
@@ -162,7 +162,6 @@ async fn rounds(cx: &Rc<Context>, run: &Run, stream: &mut RunStream, gathered: &
                 Block::ToolCall { id, name, arguments } => Some((id, name, arguments)),
                 _ => None,
             })
-            .take(TOOL_CALLS)
             .collect();
         if calls.is_empty() {
             let saved = cx.stores.transcripts.synced(&ask.file).await;

@@ -1,7 +1,7 @@
 //! Background work on the one thread.
 //!
 //! A task is owned by what it serves: dropping the [`Task`] cancels it. Detached tasks are only for
-//! work that ends by itself. A panic in any task ends the process (`main` sets the hook), because
+//! work that ends by itself. A panic in any task ends the process (`serve` sets the hook), because
 //! the executor would otherwise lose it silently.
 
 use std::fmt;
