@@ -265,11 +265,11 @@ fn a_long_journal_becomes_a_checkpoint_while_changes_go_on() {
 fn sessions_live_in_their_agents_directories() {
     let bench = Bench::new(1);
     let (store, _) = load(&bench);
-    store.update(&key("agent:work:main"), Durability::Forced, |_| ()).unwrap();
+    store.update(&key("agent:office:main"), Durability::Forced, |_| ()).unwrap();
     store.update(&key("global"), Durability::Forced, |_| ()).unwrap();
     bench.run(store.close()).unwrap();
     assert_eq!(index_json(&bench).as_object().unwrap().keys().collect::<Vec<_>>(), ["global"]);
-    assert!(bench.files.size(Path::new("/s/agents/work/sessions/sessions.json")).unwrap() > 10);
+    assert!(bench.files.size(Path::new("/s/agents/office/sessions/sessions.json")).unwrap() > 10);
     let (again, _) = load(&bench);
     assert_eq!(again.len(), 2);
     assert_eq!(again.sessions_dirs().len(), 2);
