@@ -7,7 +7,7 @@ use super::outbox::{Outbox, Pushed, Shared, Tail};
 use crate::sys::tasks::Task;
 use crate::wire::Dialect;
 use crate::wire::event::Audience;
-use crate::wire::handshake::{Client, Grant, Role};
+use crate::wire::handshake::{Client, Grant, Offer, Role};
 
 /// One admitted connection.
 #[derive(Debug)]
@@ -22,6 +22,10 @@ pub struct Peer {
     pub grant: Grant,
     /// Who it says it is.
     pub client: Client,
+    /// The device that it proved to be, by its id.
+    pub device_id: Option<String>,
+    /// What a node brings; empty for others.
+    pub offer: Offer,
     /// Its address; `None` when it came over a proxy that nobody vouches for.
     pub address: Option<String>,
     /// Key of its presence entry; `None` for clients that have none.
@@ -44,6 +48,8 @@ pub struct Admission {
     pub dialect: &'static dyn Dialect,
     pub grant: Grant,
     pub client: Client,
+    pub device_id: Option<String>,
+    pub offer: Offer,
     pub address: Option<String>,
     pub presence_key: Option<String>,
     pub outbox: Rc<Outbox>,
@@ -53,13 +59,16 @@ impl Peer {
     /// A connection that was just admitted.
     #[must_use]
     pub fn new(admission: Admission) -> Self {
-        let Admission { id, conn_id, dialect, grant, client, address, presence_key, outbox } = admission;
+        let Admission { id, conn_id, dialect, grant, client, device_id, offer, address, presence_key, outbox } =
+            admission;
         Self {
             id,
             conn_id,
             dialect,
             grant,
             client,
+            device_id,
+            offer,
             address,
             presence_key,
             outbox,

@@ -107,7 +107,7 @@ fn party(address: &str) -> String {
 
 /// With the shared secret, a client gets what it asks for; asking for nothing means everything.
 fn scopes(connect: &Connect, role: Role) -> Vec<String> {
-    if role == Role::Node {
+    if role != Role::Operator {
         return Vec::new();
     }
     if !connect.scopes.is_empty() {

@@ -194,7 +194,18 @@ impl Gateway {
             self.presence.connected(key, client_entry(&client, &grant, ip, self.sys.clock.now_ms()));
             self.hub.bump_presence();
         }
-        let peer = Rc::new(Peer::new(Admission { id, conn_id, dialect, grant, client, address, presence_key, outbox }));
+        let peer = Rc::new(Peer::new(Admission {
+            id,
+            conn_id,
+            dialect,
+            grant,
+            client,
+            device_id: None,
+            offer: connect.offer,
+            address,
+            presence_key,
+            outbox,
+        }));
         self.hub.send(&peer, self.hello(&peer, &connect.id));
         self.hub.join(Rc::clone(&peer));
         self.refresh_health();

@@ -19,7 +19,7 @@ pub const METHODS: &[Method] = &[
     Method {
         name: "sessions.patch",
         aliases: &[],
-        access: Access::AdminGuideWrite,
+        access: Access::Write,
         listed: true,
         doc: "Changes a session's settings; null clears one, an absent key leaves it alone.",
         handler: later!(patch),
@@ -27,7 +27,7 @@ pub const METHODS: &[Method] = &[
     Method {
         name: "sessions.reset",
         aliases: &[],
-        access: Access::AdminGuideWrite,
+        access: Access::Write,
         listed: true,
         doc: "Begins a session anew; its old transcript stays on disk.",
         handler: later!(reset),
@@ -35,7 +35,7 @@ pub const METHODS: &[Method] = &[
     Method {
         name: "sessions.delete",
         aliases: &[],
-        access: Access::AdminGuideWrite,
+        access: Access::Write,
         listed: true,
         doc: "Forgets a session and puts its transcript aside.",
         handler: later!(delete),
@@ -43,7 +43,7 @@ pub const METHODS: &[Method] = &[
     Method {
         name: "sessions.compact",
         aliases: &[],
-        access: Access::AdminGuideWrite,
+        access: Access::Write,
         listed: true,
         doc: "Keeps only the last lines of a session's transcript; the whole one is put aside.",
         handler: later!(compact),

@@ -12,18 +12,22 @@ use crate::wire::handshake::Role;
 /// # Errors
 /// `unauthorized role: …` or `missing scope: …`, in the order of the reference.
 pub fn check(caller: &Peer, method: Option<&Method>) -> Result<(), Error> {
-    let access = method.map_or(Access::Admin, |method| caller.dialect.access(method.access));
+    let access = method.map_or(Access::Admin, |method| method.access);
     let role = caller.grant.role;
-    if (access == Access::Node) != (role == Role::Node) {
-        return Err(Error::invalid(format!("unauthorized role: {role}")));
+    match (role, access) {
+        (Role::Node, Access::Node | Access::NodeOrRead) | (Role::Device, Access::PairingOrOwnDevice) => return Ok(()),
+        (Role::Node | Role::Device, _) | (Role::Operator, Access::Node) => {
+            return Err(Error::invalid(format!("unauthorized role: {role}")));
+        }
+        (Role::Operator, _) => {}
     }
     let allowed: &[&str] = match access {
-        Access::Node => return Ok(()),
-        Access::Read => &["operator.read", "operator.write"],
+        Access::Node => &[],
+        Access::Read | Access::NodeOrRead => &["operator.read", "operator.write"],
         Access::Write => &["operator.write"],
         Access::Approvals => &["operator.approvals"],
-        Access::Pairing => &["operator.pairing"],
-        Access::Admin | Access::AdminGuideWrite => &["operator.admin"],
+        Access::Pairing | Access::PairingOrOwnDevice => &["operator.pairing"],
+        Access::Admin => &["operator.admin"],
     };
     if allowed.iter().any(|scope| caller.has_scope(scope)) {
         return Ok(());

@@ -33,10 +33,11 @@ fn access(access: Access) -> &'static str {
         Access::Read => "`operator.read` or `operator.write`",
         Access::Write => "`operator.write`",
         Access::Admin => "`operator.admin`",
-        Access::AdminGuideWrite => "`operator.admin`; for guide clients `operator.write`",
         Access::Approvals => "`operator.approvals`",
         Access::Pairing => "`operator.pairing`",
+        Access::PairingOrOwnDevice => "`operator.pairing`; a device for itself",
         Access::Node => "role `node`",
+        Access::NodeOrRead => "role `node`, `operator.read` or `operator.write`",
     }
 }
 

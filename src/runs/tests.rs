@@ -79,6 +79,8 @@ impl Home {
             dialect: &Native,
             grant: Grant { role: Role::Operator, scopes: vec!["operator.admin".into()] },
             client,
+            device_id: None,
+            offer: Default::default(),
             address: None,
             presence_key: None,
             outbox: Rc::new(Outbox::new(50_000_000, Budget::new(50_000_000))),

@@ -6,11 +6,13 @@ use serde_json::{Map, Value, json};
 
 use super::event::{AgentProgress, ChatUpdate, Event, Payload, Stream};
 use super::frame::{self, put};
-use super::handshake::{Client, Connect, Credentials, Device, Hello, PROTOCOL, Role, SHORT, STRINGS};
+use super::handshake::{
+    Client, Connect, Credentials, Device, Hello, Offer, PROTOCOL, PermissionMap, Role, SHORT, STRINGS,
+};
 use super::native::{Auth, HelloPayload, chat_message, chat_payload, event_frame};
 use super::shape::{Wire as _, int, text, text_within};
 use super::thinking::ThinkingLevel;
-use super::{Access, Dialect, Refused, event};
+use super::{Dialect, Refused, event};
 use crate::error::Error;
 
 /// The guide dialect.
@@ -25,6 +27,8 @@ crate::wire! {
         client: GuideClient,
         caps: Option<Vec<String>> = STRINGS,
         commands: Option<Vec<String>> = STRINGS,
+        permissions: Option<PermissionMap>,
+        path_env: Option<String> = text_within(0, 8192),
         role: Option<String> = text(1),
         scopes: Option<Vec<String>> = STRINGS,
         device: Option<Device>,
@@ -131,10 +135,6 @@ impl Dialect for Guide {
             Payload::Chat(update) => event_frame(name, event, &chat(update)),
         })
     }
-
-    fn access(&self, access: Access) -> Access {
-        if access == Access::AdminGuideWrite { Access::Write } else { access }
-    }
 }
 
 fn open(first: &Map<String, Value>) -> Result<Connect, Box<Refused>> {
@@ -152,7 +152,7 @@ fn open(first: &Map<String, Value>) -> Result<Connect, Box<Refused>> {
         }
     };
     let client = handshake.client;
-    let implied = if client.mode == "node" { Role::Node } else { Role::Operator };
+    let implied = Role::parse(&client.mode).unwrap_or(Role::Operator);
     let auth = handshake
         .auth
         .map_or(Auth { token: None, password: None }, |auth| Auth { token: auth.token, password: auth.password });
@@ -173,8 +173,12 @@ fn open(first: &Map<String, Value>) -> Result<Connect, Box<Refused>> {
         },
         role: handshake.role.map_or(Ok(implied), |role| Role::parse(&role).ok_or(role)),
         scopes: handshake.scopes.unwrap_or_default(),
-        caps: handshake.caps.unwrap_or_default(),
-        commands: handshake.commands.unwrap_or_default(),
+        offer: Offer {
+            caps: handshake.caps.unwrap_or_default(),
+            commands: handshake.commands.unwrap_or_default(),
+            permissions: handshake.permissions,
+            path_env: handshake.path_env,
+        },
         device: handshake.device,
         credentials: Credentials::new(auth.token, auth.password),
         device_expected: false,

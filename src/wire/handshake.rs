@@ -85,6 +85,8 @@ pub enum Role {
     Operator,
     /// A phone or another machine that offers commands.
     Node,
+    /// A device that only manages its own pairing and tokens; for guide clients.
+    Device,
 }
 
 impl Role {
@@ -94,13 +96,14 @@ impl Role {
         match self {
             Self::Operator => "operator",
             Self::Node => "node",
+            Self::Device => "device",
         }
     }
 
     /// Reads a name from the wire.
     #[must_use]
     pub fn parse(name: &str) -> Option<Self> {
-        [Self::Operator, Self::Node].into_iter().find(|role| role.name() == name)
+        [Self::Operator, Self::Node, Self::Device].into_iter().find(|role| role.name() == name)
     }
 }
 
@@ -119,10 +122,8 @@ pub struct Connect {
     pub role: Result<Role, String>,
     /// The scopes asked for; empty means the dialect's default.
     pub scopes: Vec<String>,
-    /// Node capability groups.
-    pub caps: Vec<String>,
-    /// Commands that a node offers.
-    pub commands: Vec<String>,
+    /// What a node brings.
+    pub offer: Offer,
     /// Proof of identity.
     pub device: Option<Device>,
     /// Token or password.
@@ -130,6 +131,22 @@ pub struct Connect {
     /// Whether a client without device must at least show a token or password (row 9 of connection.md 2.5).
     pub device_expected: bool,
 }
+
+/// What a node says it can do (connection.md 2.2). Nothing of it is believed before it was approved.
+#[derive(Debug, Clone, Default)]
+pub struct Offer {
+    /// Capability groups.
+    pub caps: Vec<String>,
+    /// Commands.
+    pub commands: Vec<String>,
+    /// The node's own permission state; only shown.
+    pub permissions: Option<PermissionMap>,
+    /// The node's `PATH`; only shown.
+    pub path_env: Option<String>,
+}
+
+/// Names of permissions and whether the node has them.
+pub type PermissionMap = std::collections::BTreeMap<String, bool>;
 
 /// What is granted to an accepted connection.
 #[derive(Debug, Clone)]

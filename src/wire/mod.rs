@@ -57,9 +57,6 @@ pub trait Dialect: fmt::Debug + Sync {
     /// An event frame without its closing brace, so that each connection can add its own number.
     /// `None` when this dialect doesn't carry the event.
     fn event(&self, event: &Event) -> Option<Vec<u8>>;
-
-    /// The access rule that holds on this dialect's connections.
-    fn access(&self, access: Access) -> Access;
 }
 
 /// A handshake that is refused before anything else is looked at.
@@ -82,14 +79,16 @@ pub enum Access {
     Write,
     /// `operator.admin`.
     Admin,
-    /// `operator.admin`; on guide connections `operator.write`.
-    AdminGuideWrite,
     /// `operator.approvals`.
     Approvals,
     /// `operator.pairing`.
     Pairing,
+    /// `operator.pairing`, or any device for itself; the method looks whether it is itself.
+    PairingOrOwnDevice,
     /// Role `node`.
     Node,
+    /// Role `node`, or `operator.read` or `operator.write`.
+    NodeOrRead,
 }
 
 /// Every dialect, in the order in which a first frame is offered to them.

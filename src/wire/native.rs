@@ -5,9 +5,9 @@ use serde_json::{Map, Value};
 
 use super::event::{AgentProgress, ChatState, ChatUpdate, Event, Payload, StateVersion, Stream};
 use super::frame::{self, put};
-use super::handshake::{Client, Connect, Credentials, Device, Hello, PROTOCOL, Role, STRINGS};
-use super::shape::{Wire as _, int, text};
-use super::{Access, Dialect, Refused, event};
+use super::handshake::{Client, Connect, Credentials, Device, Hello, Offer, PROTOCOL, PermissionMap, Role, STRINGS};
+use super::shape::{Wire as _, int, text, text_within};
+use super::{Dialect, Refused, event};
 use crate::error::{Code, Error};
 
 /// Close code for a handshake that breaks the rules.
@@ -25,8 +25,8 @@ crate::wire! {
         client: Client,
         caps: Option<Vec<String>> = STRINGS,
         commands: Option<Vec<String>> = STRINGS,
-        permissions: Option<std::collections::BTreeMap<String, bool>>,
-        path_env: Option<String>,
+        permissions: Option<PermissionMap>,
+        path_env: Option<String> = text_within(0, 8192),
         role: Option<String> = text(1),
         scopes: Option<Vec<String>> = STRINGS,
         device: Option<Device>,
@@ -100,10 +100,6 @@ impl Dialect for Native {
             Payload::Chat(update) => Some(event_frame(event.kind.name, event, &chat(update))),
         }
     }
-
-    fn access(&self, access: Access) -> Access {
-        if access == Access::AdminGuideWrite { Access::Admin } else { access }
-    }
 }
 
 /// Rows 2 to 4 of connection.md 2.5.
@@ -141,8 +137,12 @@ fn open(first: &Map<String, Value>) -> Result<Connect, Box<Refused>> {
         client: params.client,
         role: params.role.map_or(Ok(Role::Operator), |role| Role::parse(&role).ok_or(role)),
         scopes: params.scopes.unwrap_or_default(),
-        caps: params.caps.unwrap_or_default(),
-        commands: params.commands.unwrap_or_default(),
+        offer: Offer {
+            caps: params.caps.unwrap_or_default(),
+            commands: params.commands.unwrap_or_default(),
+            permissions: params.permissions,
+            path_env: params.path_env,
+        },
         device: params.device,
         credentials: Credentials::new(auth.token, auth.password),
         device_expected: true,
