@@ -21,7 +21,7 @@ use crate::rpc::Table;
 use crate::runs::choice::LocalServer;
 use crate::runs::tools::Tools;
 use crate::runs::{Context, Runs};
-use crate::stores::{Saver, SessionStore, StoreError, Stores, TranscriptStore, UsageStore};
+use crate::stores::{DeviceStore, NodePairStore, Saver, SessionStore, StoreError, Stores, TranscriptStore, UsageStore};
 use crate::sys::Sys;
 use crate::wire::DIALECTS;
 
@@ -70,7 +70,9 @@ pub fn assemble(start: Start) -> Result<Front, StoreError> {
     let workspace = workspace.display().to_string();
     let transcripts = TranscriptStore::load(&sys, &saver, &workspace, &sessions.sessions_dirs())?;
     let usage = UsageStore::load(&sys, &saver, &places.state_dir, sys.zone.clone())?;
-    let stores = Stores { saver, sessions, transcripts, usage };
+    let devices = Rc::new(DeviceStore::load(&sys, &saver, &places.state_dir)?);
+    let node_pairs = Rc::new(NodePairStore::load(&sys, &saver, &places.state_dir)?);
+    let stores = Stores { saver, sessions, transcripts, usage, devices, node_pairs };
 
     let rules = Rc::new(Rules {
         trusted_proxies: config.gateway.trusted_proxies.clone(),

@@ -129,6 +129,22 @@ pub const AUTH_ADDRESSES: usize = 1024;
 pub const AUTH_WINDOW_MS: u64 = 60 * 1000;
 /// How long an address that failed too often is refused, ms.
 pub const AUTH_LOCKOUT_MS: u64 = 5 * 60 * 1000;
+/// Difference between a device's clock and the gateway's that a signature may have, ms (connection.md 3.4).
+pub const SIGNATURE_SKEW_MS: u64 = 10 * 60 * 1000;
+/// Devices that are paired. Further ones are refused.
+pub const PAIRED_DEVICES: usize = 500;
+/// Devices, or legacy nodes, that wait for approval. Further ones are refused.
+pub const PAIRING_PENDING: usize = 64;
+/// How long a device waits for approval, ms (connection.md 3.6).
+pub const PAIRING_TTL_MS: u64 = 5 * 60 * 1000;
+/// A file of devices or of requests, bytes. A larger one is set aside as unreadable.
+pub const DEVICES_FILE_BYTES: u64 = 8 * 1024 * 1024;
+/// Confirmed logins of the tailnet that are remembered. The oldest leaves.
+pub const TAILNET_LOGINS: usize = 64;
+/// How long a confirmed login is remembered, ms.
+pub const TAILNET_LOGIN_TTL_MS: u64 = 60 * 1000;
+/// Answer of the Tailscale daemon, bytes. A larger one counts as none.
+pub const TAILSCALE_ANSWER_BYTES: u64 = 64 * 1024;
 /// Lifetime of a remembered answer, ms.
 pub const IDEMPOTENCY_TTL_MS: u64 = 5 * 60 * 1000;
 /// Bytes of remembered answers. The oldest leaves.
@@ -234,6 +250,9 @@ pub const FIXED: &[(&str, u64, &str)] = &[
     ("presence entries", PRESENCE_ENTRIES as u64, "the oldest leaves"),
     ("addresses with counted authentication failures", AUTH_ADDRESSES as u64, "the oldest leaves"),
     ("refusal after too many failures, ms", AUTH_LOCKOUT_MS, "ends by itself"),
+    ("paired devices", PAIRED_DEVICES as u64, "UNAVAILABLE"),
+    ("devices that wait for approval", PAIRING_PENDING as u64, "UNAVAILABLE"),
+    ("wait for approval, ms", PAIRING_TTL_MS, "the request is forgotten"),
     ("lifetime of a remembered answer, ms", IDEMPOTENCY_TTL_MS, "it is forgotten"),
     ("bytes of remembered answers", IDEMPOTENCY_BYTES as u64, "the oldest is forgotten"),
     ("outcomes that agent.wait can tell", RUN_OUTCOMES as u64, "the oldest leaves"),

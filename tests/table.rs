@@ -8,7 +8,7 @@ use barnacle::events::outbox::Outbox;
 use barnacle::events::peer::{Admission, Peer};
 use barnacle::methods::GROUPS;
 use barnacle::rpc::{Table, access};
-use barnacle::wire::handshake::{Client, Grant, Role};
+use barnacle::wire::handshake::{Client, Grant, Role, Way};
 use barnacle::wire::{DIALECTS, Dialect};
 
 /// The reference's scope of each method (connection.md 4.2), with the guide's wider rules in both dialects
@@ -38,6 +38,17 @@ const REFERENCE: &[(&str, &str)] = &[
     ("chat.abort", "write"),
     ("chat.send", "write"),
     ("chat.inject", "admin"),
+    ("node.pair.request", "pairing"),
+    ("node.pair.list", "pairing"),
+    ("node.pair.approve", "pairing"),
+    ("node.pair.reject", "pairing"),
+    ("node.pair.verify", "pairing"),
+    ("device.pair.list", "pairing"),
+    ("device.pair.approve", "pairing"),
+    ("device.pair.reject", "pairing"),
+    ("device.pair.remove", "pairing"),
+    ("device.token.rotate", "pairing"),
+    ("device.token.revoke", "pairing"),
 ];
 
 /// Methods that the reference doesn't list in hello-ok though they can be called.
@@ -58,7 +69,12 @@ fn peer(dialect: &'static dyn Dialect, role: Role, scopes: &[&str]) -> Peer {
         id: 1,
         conn_id: "c".into(),
         dialect,
-        grant: Grant { role, scopes: scopes.iter().map(|&scope| scope.to_owned()).collect() },
+        grant: Grant {
+            role,
+            scopes: scopes.iter().map(|&scope| scope.to_owned()).collect(),
+            way: Way::SharedSecret,
+            token: None,
+        },
         client,
         device_id: None,
         offer: Default::default(),

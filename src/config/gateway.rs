@@ -30,6 +30,10 @@ pub struct Gateway {
     pub allowed_origins: Vec<String>,
     /// Further names in the Host header, lower case, without port.
     pub allowed_hosts: Vec<String>,
+    /// Whether the control page may do without a device where the browser gives it no key.
+    pub insecure_control_ui: bool,
+    /// Whether a login of the tailnet opens the door, once the Tailscale daemon confirms it.
+    pub allow_tailscale: bool,
     /// The bounds.
     pub limits: Limits,
 }
@@ -74,6 +78,8 @@ pub(super) fn read(root: &Field<'_>, env: &BTreeMap<String, String>, notes: &mut
             notes,
         ),
         allowed_hosts: read_list(at("allowedHosts"), network::host, "a host name without port", notes),
+        insecure_control_ui: at("controlUi.allowInsecureAuth").and_then(|field| field.flag()).unwrap_or(false),
+        allow_tailscale: at("auth.allowTailscale").and_then(|field| field.flag()).unwrap_or(false),
         limits: read_limits(root, notes),
     };
     check_open_bind(root, &gateway, env, notes);

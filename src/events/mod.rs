@@ -95,8 +95,60 @@ pub static HEALTH: Kind = Kind {
     doc: "The health snapshot, every minute and after clients connected.",
 };
 
+/// A device waits for approval.
+pub static DEVICE_PAIR_REQUESTED: Kind = Kind {
+    name: "device.pair.requested",
+    guide_name: "device.pair.requested",
+    audience: Audience::Pairing,
+    drop_if_slow: true,
+    versioned: false,
+    doc: "A device waits for approval; the payload is its request.",
+};
+
+/// A device's request was approved or rejected.
+pub static DEVICE_PAIR_RESOLVED: Kind = Kind {
+    name: "device.pair.resolved",
+    guide_name: "device.pair.resolved",
+    audience: Audience::Pairing,
+    drop_if_slow: true,
+    versioned: false,
+    doc: "A device's request was approved or rejected.",
+};
+
+/// A node of the older transport asks to be paired.
+pub static NODE_PAIR_REQUESTED: Kind = Kind {
+    name: "node.pair.requested",
+    guide_name: "node.pair.requested",
+    audience: Audience::Pairing,
+    drop_if_slow: true,
+    versioned: false,
+    doc: "`node.pair.request` made a request; the payload is the request.",
+};
+
+/// Such a request was approved or rejected.
+pub static NODE_PAIR_RESOLVED: Kind = Kind {
+    name: "node.pair.resolved",
+    guide_name: "node.pair.resolved",
+    audience: Audience::Pairing,
+    drop_if_slow: true,
+    versioned: false,
+    doc: "A node's request was approved or rejected.",
+};
+
 /// Every kind, in the order in which hello-ok lists them.
-pub static EVENTS: &[&Kind] = &[&CHALLENGE, &AGENT, &CHAT, &PRESENCE, &TICK, &SHUTDOWN, &HEALTH];
+pub static EVENTS: &[&Kind] = &[
+    &CHALLENGE,
+    &AGENT,
+    &CHAT,
+    &PRESENCE,
+    &TICK,
+    &SHUTDOWN,
+    &HEALTH,
+    &NODE_PAIR_REQUESTED,
+    &NODE_PAIR_RESOLVED,
+    &DEVICE_PAIR_REQUESTED,
+    &DEVICE_PAIR_RESOLVED,
+];
 
 #[cfg(test)]
 mod tests {

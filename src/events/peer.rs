@@ -93,6 +93,8 @@ impl Peer {
                 self.grant.role == Role::Operator
                     && (self.has_scope("operator.read") || self.has_scope("operator.write"))
             }
+            Audience::Pairing => self.grant.role == Role::Operator && self.has_scope("operator.pairing"),
+            Audience::Approvals => self.grant.role == Role::Operator && self.has_scope("operator.approvals"),
             Audience::Direct => false,
         }
     }

@@ -1,7 +1,6 @@
 //! Who may come in: the shared token or password, and a limit on wrong ones.
 //!
-//! Device identity, pairing and Tailscale identity will be further ways through [`Auth::check`]; they
-//! join here and nowhere else.
+//! A device's own token and a Tailscale identity are further ways in; [`super::handshake`] knows them.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -54,16 +53,30 @@ impl Auth {
     /// else the refusal would not slow a guesser down. Loopback counts like any other address: behind
     /// a proxy on this machine everybody is loopback.
     ///
+    /// `otherwise` is another way in that is tried when the shared secret doesn't fit: what it gives is
+    /// given back. `None` means that the shared secret was right.
+    ///
     /// # Errors
     /// The refusal with the text of connection.md 3.2.
-    pub fn check(&self, client: &Client, shown: &Credentials, address: &str, now_ms: u64) -> Result<(), Error> {
+    pub fn check<T>(
+        &self,
+        client: &Client,
+        shown: &Credentials,
+        address: &str,
+        now_ms: u64,
+        otherwise: impl FnOnce() -> Option<T>,
+    ) -> Result<Option<T>, Error> {
         if let Some(wait_ms) = self.locked_for(address, now_ms) {
             return Err(Error::invalid("unauthorized: too many failed attempts, try again later").retry_after(wait_ms));
         }
         let Some(reason) = self.refusal(shown) else {
             self.failures.borrow_mut().remove(address);
-            return Ok(());
+            return Ok(None);
         };
+        if let Some(granted) = otherwise() {
+            self.failures.borrow_mut().remove(address);
+            return Ok(Some(granted));
+        }
         // Showing nothing is not a guess.
         if !shown.is_empty() {
             self.count_failure(address, now_ms);
@@ -169,6 +182,10 @@ mod tests {
         Credentials::new(Some(text.into()), None)
     }
 
+    fn check(auth: &Auth, mode: &str, shown: &Credentials, address: &str, now_ms: u64) -> Result<Option<()>, Error> {
+        auth.check(&client(mode), shown, address, now_ms, || None)
+    }
+
     fn guard() -> Auth {
         Auth::new(Required::Token(Secret::new("right")), 3)
     }
@@ -176,34 +193,34 @@ mod tests {
     #[test]
     fn texts_are_those_that_clients_know() {
         let auth = guard();
-        let text = |mode, shown: &Credentials| auth.check(&client(mode), shown, "a", 0).unwrap_err().message;
+        let text = |mode, shown: &Credentials| check(&auth, mode, shown, "a", 0).unwrap_err().message;
         assert_eq!(text("ui", &token("")), "unauthorized: gateway token missing (provide gateway auth token)");
         assert_eq!(
             text("cli", &token("wrong")),
             "unauthorized: gateway token mismatch (set gateway.remote.token to match gateway.auth.token)"
         );
-        assert!(auth.check(&client("ui"), &token("right"), "a", 0).is_ok());
+        assert!(check(&auth, "ui", &token("right"), "a", 0).is_ok());
     }
 
     #[test]
     fn too_many_wrong_tries_lock_the_address_and_no_other() {
         let auth = guard();
         for _ in 0..2 {
-            assert_eq!(auth.check(&client("ui"), &token("wrong"), "a", 0).unwrap_err().retry_after_ms, None);
+            assert_eq!(check(&auth, "ui", &token("wrong"), "a", 0).unwrap_err().retry_after_ms, None);
         }
-        let third = auth.check(&client("ui"), &token("wrong"), "a", 1000).unwrap_err();
+        let third = check(&auth, "ui", &token("wrong"), "a", 1000).unwrap_err();
         assert_eq!(third.retry_after_ms, Some(AUTH_LOCKOUT_MS));
-        let right = auth.check(&client("ui"), &token("right"), "a", 2000).unwrap_err();
+        let right = check(&auth, "ui", &token("right"), "a", 2000).unwrap_err();
         assert_eq!(right.retry_after_ms, Some(AUTH_LOCKOUT_MS - 1000));
-        assert!(auth.check(&client("ui"), &token("right"), "b", 2000).is_ok());
-        assert!(auth.check(&client("ui"), &token("right"), "a", 1000 + AUTH_LOCKOUT_MS).is_ok());
+        assert!(check(&auth, "ui", &token("right"), "b", 2000).is_ok());
+        assert!(check(&auth, "ui", &token("right"), "a", 1000 + AUTH_LOCKOUT_MS).is_ok());
     }
 
     #[test]
     fn the_table_of_addresses_is_bounded() {
         let auth = guard();
         for index in 0..AUTH_ADDRESSES as u64 + 50 {
-            let _ = auth.check(&client("ui"), &token("wrong"), &format!("10.0.0.{index}"), index);
+            let _ = check(&auth, "ui", &token("wrong"), &format!("10.0.0.{index}"), index);
         }
         assert_eq!(auth.failures.borrow().len(), AUTH_ADDRESSES);
     }

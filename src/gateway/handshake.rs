@@ -6,9 +6,12 @@
 use serde_json::Value;
 
 use super::auth::Auth;
+use super::identity::{self, Flaw, Proven};
 use crate::config::network;
 use crate::error::{Code, Error};
-use crate::wire::handshake::{Connect, Grant, Role};
+use crate::limits::SIGNATURE_SKEW_MS;
+use crate::stores::DeviceStore;
+use crate::wire::handshake::{Connect, Device, Role, Way};
 use crate::wire::{DIALECTS, Dialect};
 
 /// What the transport knows about a connection.
@@ -20,20 +23,57 @@ pub struct Origin {
     pub is_local: bool,
     /// Whether forwarding headers came from an address that isn't a trusted proxy.
     pub untrusted_proxy: bool,
+    /// Whether a web page asks (there is an `Origin` header).
+    pub is_browser: bool,
+    /// What a Tailscale proxy on this machine says about the client, still to be verified.
+    pub tailscale: Option<TailscaleClaim>,
+}
+
+impl Origin {
+    /// Whether it is a program on this machine: only then may a signature do without the nonce, and a
+    /// device be let in without anybody's approval.
+    #[must_use]
+    pub fn is_own_program(&self) -> bool {
+        self.is_local && !self.is_browser
+    }
+}
+
+/// Headers of Tailscale Serve (connection.md 3.3). Anybody on this machine can forge them, so they
+/// count only when the Tailscale daemon says the same.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TailscaleClaim {
+    /// The address in the tailnet.
+    pub address: String,
+    /// The login that the header names.
+    pub login: String,
+}
+
+/// What a first frame is judged by.
+#[derive(Debug)]
+pub struct Scene<'a> {
+    /// Where the connection comes from.
+    pub origin: &'a Origin,
+    /// The challenge that it was sent.
+    pub nonce: Option<&'a str>,
+    /// The guard with the shared secret.
+    pub auth: &'a Auth,
+    /// Devices and their tokens.
+    pub devices: &'a DeviceStore,
+    /// The Tailscale login that the daemon has confirmed.
+    pub tailscale_login: Option<&'a str>,
+    /// Whether a control page without secure context may do without a device.
+    pub insecure_control_ui: bool,
+    /// Monotonic time, ms.
+    pub now_ms: u64,
+    /// Wall time, ms since the epoch.
+    pub wall_ms: u64,
 }
 
 /// What becomes of a first frame.
 #[derive(Debug)]
 pub enum Verdict {
-    /// Come in.
-    Admit {
-        /// How the protocol looks on this connection.
-        dialect: &'static dyn Dialect,
-        /// What was asked.
-        connect: Box<Connect>,
-        /// What is granted.
-        grant: Grant,
-    },
+    /// Who asks is known; what is left is whether the device is paired (row 17).
+    Known(Box<Known>),
     /// Go away: the frame to send first, the close code and reason.
     Refuse {
         /// The response that says why, where the reference sends one.
@@ -45,15 +85,32 @@ pub enum Verdict {
     },
 }
 
+/// A client whose handshake and credentials were right.
+#[derive(Debug)]
+pub struct Known {
+    /// How the protocol looks on this connection.
+    pub dialect: &'static dyn Dialect,
+    /// What was asked.
+    pub connect: Connect,
+    /// The role that it may have.
+    pub role: Role,
+    /// The scopes that it may have.
+    pub scopes: Vec<String>,
+    /// The device that it proved to be.
+    pub device: Option<Proven>,
+    /// What opened the door.
+    pub way: Way,
+}
+
 /// Scopes of an operator who asks for none, natively (connection.md 2.2).
 pub const DEFAULT_SCOPE: &str = "operator.admin";
 /// All scopes, as a guide client is told it has them.
 pub const ALL_SCOPES: [&str; 5] =
     ["operator.admin", "operator.approvals", "operator.pairing", "operator.read", "operator.write"];
 
-/// Judges a first frame. `now_ms` is monotonic.
+/// Judges a first frame: rows 1 to 16.
 #[must_use]
-pub fn judge(text: &str, origin: &Origin, auth: &Auth, now_ms: u64) -> Verdict {
+pub fn judge(text: &str, scene: &Scene<'_>) -> Verdict {
     let close = |code, reason: &str| Verdict::Refuse { reply: None, code, reason: reason.to_owned() };
     let Ok(first) = serde_json::from_str::<Value>(text) else {
         return close(1000, "");
@@ -72,10 +129,10 @@ pub fn judge(text: &str, origin: &Origin, auth: &Auth, now_ms: u64) -> Verdict {
             return Verdict::Refuse { reply, code: refused.code, reason: refused.reason };
         }
     };
-    match check(dialect.protocol(), &connect, origin, auth, now_ms) {
-        Ok(role) => {
-            let grant = Grant { role, scopes: scopes(&connect, role) };
-            Verdict::Admit { dialect, connect: Box::new(connect), grant }
+    match check(dialect.protocol(), &connect, scene) {
+        Ok((role, device, way, token_scopes)) => {
+            let scopes = token_scopes.unwrap_or_else(|| scopes(&connect, role));
+            Verdict::Known(Box::new(Known { dialect, connect, role, scopes, device, way }))
         }
         Err((error, code)) => {
             Verdict::Refuse { reply: Some(dialect.reply(&connect.id, Err(&error))), code, reason: error.message }
@@ -83,22 +140,99 @@ pub fn judge(text: &str, origin: &Origin, auth: &Auth, now_ms: u64) -> Verdict {
     }
 }
 
-/// Rows 5 to 16.
-fn check(protocol: u32, connect: &Connect, origin: &Origin, auth: &Auth, now_ms: u64) -> Result<Role, (Error, u16)> {
+/// What the rows find out: role, device, what opened the door, and the scopes where a token settles them.
+type Found = (Role, Option<Proven>, Way, Option<Vec<String>>);
+
+/// Rows 5 to 16. Row 7 can't occur: this gateway has no mode without authentication.
+fn check(protocol: u32, connect: &Connect, scene: &Scene<'_>) -> Result<Found, (Error, u16)> {
     if connect.max_protocol < protocol || connect.min_protocol > protocol {
         let details = serde_json::json!({"expectedProtocol": protocol});
         return Err((Error::invalid("protocol mismatch").with_details(details), 1002));
     }
-    let Ok(role) = connect.role else {
-        return Err((Error::invalid("invalid role"), 1008));
+    let refused = |error| (error, 1008);
+    let role = connect.role.clone().map_err(|_| refused(Error::invalid("invalid role")))?;
+    let device = match &connect.device {
+        Some(device) => Some(proof(device, connect, role, scene).map_err(refused)?),
+        None => {
+            device_less(connect, role, scene).map_err(refused)?;
+            None
+        }
     };
-    if connect.device_expected && connect.device.is_none() && connect.credentials.is_empty() {
-        return Err((Error::new(Code::NotPaired, "device identity required"), 1008));
-    }
-    auth.check(&connect.client, &connect.credentials, &party(&origin.address), now_ms)
-        .map_err(|error| (error, 1008))?;
-    Ok(role)
+    let (way, scopes) = credentials(connect, role, device.as_ref(), scene).map_err(refused)?;
+    Ok((role, device, way, scopes))
 }
+
+/// Rows 8 and 9: who may do without a device. Whether the credentials are right is row 16's business.
+fn device_less(connect: &Connect, role: Role, scene: &Scene<'_>) -> Result<(), Error> {
+    let shows_secret = !connect.credentials.is_empty();
+    if connect.client.id == CONTROL_UI && !(scene.insecure_control_ui && shows_secret) {
+        return Err(Error::invalid("control ui requires HTTPS or localhost (secure context)"));
+    }
+    if (connect.device_expected && !shows_secret) || role == Role::Device {
+        return Err(Error::new(Code::NotPaired, "device identity required"));
+    }
+    Ok(())
+}
+
+/// Rows 10 to 15.
+fn proof(device: &Device, connect: &Connect, role: Role, scene: &Scene<'_>) -> Result<Proven, Error> {
+    let of_flaw = |flaw| match flaw {
+        Flaw::Mismatch => Error::invalid("device identity mismatch"),
+        Flaw::Signature => Error::invalid("device signature invalid"),
+    };
+    let key = identity::key_of(device).map_err(of_flaw)?;
+    if scene.wall_ms.abs_diff(device.signed_at) > SIGNATURE_SKEW_MS {
+        let details = serde_json::json!({"gatewayTimeMs": scene.wall_ms, "maxSkewMs": SIGNATURE_SKEW_MS});
+        return Err(Error::invalid("device signature expired").with_details(details));
+    }
+    match device.nonce.as_deref().map(str::trim).filter(|nonce| !nonce.is_empty()) {
+        None if !scene.origin.is_own_program() && scene.tailscale_login.is_none() => {
+            let details = serde_json::json!({"hint": NONCE_HINT});
+            return Err(Error::invalid("device nonce required").with_details(details));
+        }
+        Some(nonce) if scene.nonce != Some(nonce) => return Err(Error::invalid("device nonce mismatch")),
+        _ => {}
+    }
+    identity::prove(device, &key, connect, role).map_err(of_flaw)
+}
+
+/// Row 16: Tailscale identity, a device's token, or the shared secret (connection.md 3.2).
+fn credentials(
+    connect: &Connect,
+    role: Role,
+    device: Option<&Proven>,
+    scene: &Scene<'_>,
+) -> Result<(Way, Option<Vec<String>>), Error> {
+    // An identity of the tailnet is a person's; which of their devices this is, only a key can say.
+    if let (Some(login), Some(_)) = (scene.tailscale_login, device) {
+        return Ok((Way::Tailscale(login.to_owned()), None));
+    }
+    let by_token = || {
+        let (device, token) = (device?, connect.credentials.token.as_ref()?);
+        let granted = scene.devices.token_scopes(&device.device_id, role.name(), token.expose())?;
+        match connect.scopes.is_empty() {
+            // Asking for nothing means what the token gives, not the default of the shared secret.
+            true => Some(granted),
+            false => crate::stores::devices::covers(&granted, &connect.scopes).then(|| connect.scopes.clone()),
+        }
+    };
+    let granted = scene.auth.check(
+        &connect.client,
+        &connect.credentials,
+        &party(&scene.origin.address),
+        scene.now_ms,
+        by_token,
+    )?;
+    Ok(match granted {
+        Some(scopes) => (Way::DeviceToken, Some(if role == Role::Node { Vec::new() } else { scopes })),
+        None => (Way::SharedSecret, None),
+    })
+}
+
+/// Program id of the control page, which must prove a device (row 8).
+pub const CONTROL_UI: &str = "clawdbot-control-ui";
+/// What a client that signed no nonce should do.
+const NONCE_HINT: &str = "sign the nonce of the connect.challenge event; the gateway sends it on path /";
 
 /// What failures are counted by.
 fn party(address: &str) -> String {
@@ -132,8 +266,28 @@ mod tests {
 
     fn verdict_of_text(text: &str) -> Verdict {
         let auth = Auth::new(Required::Token(Secret::new("secret-token")), 10);
-        let origin = Origin { address: "127.0.0.1".into(), is_local: true, untrusted_proxy: false };
-        judge(text, &origin, &auth, 0)
+        let bench = crate::stores::bench::Bench::new(1);
+        let devices = DeviceStore::load(&bench.sys, &bench.saver, std::path::Path::new("/s")).unwrap();
+        let origin = Origin {
+            address: "127.0.0.1".into(),
+            is_local: true,
+            untrusted_proxy: false,
+            is_browser: false,
+            tailscale: None,
+        };
+        judge(
+            text,
+            &Scene {
+                origin: &origin,
+                nonce: None,
+                auth: &auth,
+                devices: &devices,
+                tailscale_login: None,
+                insecure_control_ui: false,
+                now_ms: 0,
+                wall_ms: 0,
+            },
+        )
     }
 
     fn refusal(verdict: Verdict) -> (Option<Value>, u16, String) {
@@ -141,7 +295,7 @@ mod tests {
             Verdict::Refuse { reply, code, reason } => {
                 (reply.map(|reply| serde_json::from_slice(&reply).unwrap()), code, reason)
             }
-            Verdict::Admit { .. } => panic!("admitted"),
+            Verdict::Known(_) => panic!("let in"),
         }
     }
 
@@ -170,8 +324,8 @@ mod tests {
     #[test]
     fn both_dialects_are_told_apart_by_the_first_frame() {
         for (first, name, scopes) in [(native(&json!({})), "native", 1), (guide(&json!({})), "guide", 5)] {
-            let Verdict::Admit { dialect, grant, .. } = verdict(&first) else { panic!("refused: {first}") };
-            assert_eq!((dialect.name(), grant.scopes.len()), (name, scopes));
+            let Verdict::Known(known) = verdict(&first) else { panic!("refused: {first}") };
+            assert_eq!((known.dialect.name(), known.scopes.len()), (name, scopes));
         }
     }
 

@@ -9,8 +9,11 @@ pub mod commands;
 pub mod dedupe;
 pub mod handshake;
 pub mod health;
+pub mod identity;
+pub mod pairing;
 pub mod post;
 pub mod presence;
+pub mod tailscale;
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -31,12 +34,13 @@ use crate::limits::{Limits, SHUTDOWN_GRACE_MS};
 use crate::runs::Runs;
 use crate::stores::{KeyRules, SessionKey, Stores};
 use crate::sys::Sys;
-use crate::wire::handshake::{Connect, Grant, Hello, Policy, SessionDefaults};
+use crate::wire::handshake::{Client, Connect, Grant, Hello, Policy, SessionDefaults};
 use crate::wire::{DIALECTS, Dialect};
 use auth::Auth;
 use dedupe::Dedupe;
 use handshake::Origin;
 use health::Health;
+use pairing::Cleared;
 use presence::{Entry, Presence};
 
 /// How long changes of the presence list are gathered before everyone hears of them.
@@ -65,6 +69,8 @@ pub struct Gateway {
     pub hub: Hub,
     /// The guard at the door.
     pub auth: Auth,
+    /// Who in the tailnet is who.
+    pub tailscale: tailscale::Tailscale,
     /// Who is or was here.
     pub presence: Presence,
     /// The health snapshot.
@@ -125,6 +131,7 @@ impl Gateway {
         let own = own_entry(&parts.host, parts.sys.clock.now_ms());
         let gateway = Rc::new(Self {
             presence: Presence::new(own),
+            tailscale: tailscale::Tailscale::default(),
             health: Health::default(),
             outgoing: Rc::clone(parts.hub.total()),
             incoming: Budget::new(bytes(limits.total_incoming_bytes)),
@@ -178,20 +185,23 @@ impl Gateway {
         self: &Rc<Self>,
         dialect: &'static dyn Dialect,
         connect: Connect,
-        grant: Grant,
+        device_id: Option<String>,
+        cleared: Cleared,
         origin: &Origin,
         outbox: Rc<Outbox>,
     ) -> Rc<Peer> {
+        let Cleared { grant, offer } = cleared;
         let id = self.next_connection.get();
         self.next_connection.set(id + 1);
         let conn_id = self.sys.chance.uuid();
         let address = (!origin.untrusted_proxy).then(|| origin.address.clone());
         let client = connect.client;
         let presence_key =
-            (client.mode != "cli").then(|| client.instance_id.clone().unwrap_or_else(|| conn_id.clone()));
+            (client.mode != "cli").then(|| presence_key(device_id.as_ref(), &client).unwrap_or(&conn_id).clone());
         if let Some(key) = &presence_key {
             let ip = address.clone().filter(|_| !origin.is_local);
-            self.presence.connected(key, client_entry(&client, &grant, ip, self.sys.clock.now_ms()));
+            let entry = client_entry(&client, device_id.as_ref(), &grant, ip, self.sys.clock.now_ms());
+            self.presence.connected(key, entry);
             self.hub.bump_presence();
         }
         let peer = Rc::new(Peer::new(Admission {
@@ -200,8 +210,8 @@ impl Gateway {
             dialect,
             grant,
             client,
-            device_id: None,
-            offer: connect.offer,
+            device_id,
+            offer,
             address,
             presence_key,
             outbox,
@@ -360,7 +370,12 @@ fn own_entry(host: &str, now_ms: u64) -> Entry {
     }
 }
 
-fn client_entry(client: &crate::wire::handshake::Client, grant: &Grant, ip: Option<String>, now_ms: u64) -> Entry {
+/// What a client is remembered by: its device, else its installation (connection.md 6.8).
+fn presence_key<'a>(device_id: Option<&'a String>, client: &'a Client) -> Option<&'a String> {
+    device_id.or(client.instance_id.as_ref())
+}
+
+fn client_entry(client: &Client, device_id: Option<&String>, grant: &Grant, ip: Option<String>, now_ms: u64) -> Entry {
     let host = client.display_name.clone().unwrap_or_else(|| client.id.clone());
     Entry {
         text: Some(format!("Node: {host} · mode {}", client.mode)),
@@ -374,7 +389,8 @@ fn client_entry(client: &crate::wire::handshake::Client, grant: &Grant, ip: Opti
         reason: Some("connect".to_owned()),
         roles: Some(vec![grant.role.name().to_owned()]),
         scopes: Some(grant.scopes.clone()).filter(|scopes| !scopes.is_empty()),
-        instance_id: client.instance_id.clone(),
+        device_id: device_id.cloned(),
+        instance_id: presence_key(device_id, client).cloned(),
         ..Entry::at(now_ms)
     }
 }

@@ -6,7 +6,9 @@
 pub mod agent_run;
 pub mod agents;
 pub mod chat;
+pub mod devices;
 pub mod logs;
+pub mod node_pairing;
 pub mod sessions;
 pub mod sessions_change;
 pub mod system;
@@ -22,6 +24,8 @@ pub const GROUPS: &[&[Method]] = &[
     agents::METHODS,
     sessions::METHODS,
     sessions_change::METHODS,
+    node_pairing::METHODS,
+    devices::METHODS,
     agent_run::METHODS,
     chat::METHODS,
 ];

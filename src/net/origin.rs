@@ -7,7 +7,7 @@ use hyper::HeaderMap;
 use hyper::header::{HOST, HeaderName, ORIGIN};
 
 use crate::config::network::Network;
-use crate::gateway::handshake::Origin;
+use crate::gateway::handshake::{Origin, TailscaleClaim};
 
 /// What the configuration says about addresses and names.
 #[derive(Debug, Clone, Default)]
@@ -25,6 +25,8 @@ pub struct Rules {
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const TAILSCALE_LOGIN: HeaderName = HeaderName::from_static("tailscale-user-login");
 
 /// A request that is refused for where it comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -117,6 +119,8 @@ impl Rules {
             address: client.to_string(),
             is_local: client.is_loopback() && !untrusted_proxy && (trusted || !headers.contains_key(&FORWARDED_HOST)),
             untrusted_proxy,
+            is_browser: headers.contains_key(ORIGIN),
+            tailscale: tailscale_claim(remote, headers),
         }
     }
 }
@@ -127,6 +131,22 @@ fn host_name(host: &str) -> &str {
         return host.split_inclusive(']').next().unwrap_or(host);
     }
     host.split(':').next().unwrap_or(host)
+}
+
+/// What Tailscale Serve says: it runs on this machine and sets all of these headers (connection.md 3.3).
+fn tailscale_claim(remote: IpAddr, headers: &HeaderMap) -> Option<TailscaleClaim> {
+    let one = |name: &HeaderName| {
+        let mut values = headers.get_all(name).iter();
+        let value = values.next()?.to_str().ok()?.trim();
+        (values.next().is_none() && !value.is_empty()).then_some(value)
+    };
+    if !remote.is_loopback() {
+        return None;
+    }
+    one(&FORWARDED_HOST)?;
+    one(&FORWARDED_PROTO)?;
+    let address = one(&FORWARDED_FOR).and_then(address)?;
+    Some(TailscaleClaim { address: address.to_string(), login: one(&TAILSCALE_LOGIN)?.to_owned() })
 }
 
 /// An address as proxies write it: with brackets, with a port.

@@ -19,7 +19,8 @@ use super::writer;
 use crate::events::outbox::Outbox;
 use crate::events::{CHALLENGE, Peer};
 use crate::gateway::Gateway;
-use crate::gateway::handshake::{self, Verdict};
+use crate::gateway::handshake;
+use crate::gateway::pairing::Entrance;
 use crate::limits::{HANDSHAKE_MESSAGE_BYTES, READ_BUFFER_BYTES};
 use crate::rpc::{Table, dispatch};
 use crate::wire::Dialect as _;
@@ -56,20 +57,17 @@ pub async fn serve(gateway: Rc<Gateway>, table: Rc<Table>, upgraded: Upgraded, m
     let intake = Intake::new(upgraded.socket.clone(), Rc::clone(&outbox), Rc::clone(&meter));
     let mut reader = WebSocketStream::from_partially_read(intake, upgraded.early, Role::Server, Some(config)).await;
 
-    if !upgraded.guide_path {
-        challenge(&gateway, &outbox);
-    }
-    let first = gateway.sys.clock.before(deadline, next_text(&mut reader, &meter, &outbox)).await;
-    let peer = match first {
-        // The reference closes as if nothing were wrong (connection.md 1.2).
-        Err(_) => {
-            outbox.close(1000, "");
-            None
-        }
-        Ok(None) => None,
-        Ok(Some(text)) => judge(&gateway, &text, &upgraded.origin, &outbox),
+    let nonce = (!upgraded.guide_path).then(|| challenge(&gateway, &outbox));
+    let peer = async {
+        let text = next_text(&mut reader, &meter, &outbox).await?;
+        enter(&gateway, &text, nonce.as_deref(), &upgraded.origin, &outbox).await
     };
-    if let Some(peer) = peer {
+    let peer = gateway.sys.clock.before(deadline, peer).await;
+    if peer.is_err() {
+        // The reference closes as if nothing were wrong (connection.md 1.2).
+        outbox.close(1000, "");
+    }
+    if let Ok(Some(peer)) = peer {
         place.admitted();
         meter.allow(max_payload + FRAMING_BYTES);
         while let Some(text) = next_text(&mut reader, &meter, &outbox).await {
@@ -99,27 +97,35 @@ async fn outbox_done(gateway: &Gateway, outbox: &Rc<Outbox>, reader: &mut Reader
     }
 }
 
-fn challenge(gateway: &Gateway, outbox: &Outbox) {
-    let payload = serde_json::json!({"nonce": gateway.sys.chance.uuid(), "ts": gateway.sys.clock.now_ms()});
-    let Ok(payload) = serde_json::value::to_raw_value(&payload) else { return };
+/// Sends the challenge and gives its nonce back.
+fn challenge(gateway: &Gateway, outbox: &Outbox) -> String {
+    let nonce = gateway.sys.chance.uuid();
+    let payload = serde_json::json!({"nonce": nonce, "ts": gateway.sys.clock.now_ms()});
+    let Ok(payload) = serde_json::value::to_raw_value(&payload) else { return nonce };
     let event = Event { kind: &CHALLENGE, payload: Payload::Json(payload), state_version: None };
     if let Some(mut frame) = Native.event(&event) {
         frame.push(b'}');
         // An outbox that has no room yet will end the connection with the next frame.
         let _ = outbox.push(frame);
     }
+    nonce
 }
 
 /// Judges the first frame and carries the verdict out.
-fn judge(gateway: &Rc<Gateway>, text: &Text, origin: &handshake::Origin, outbox: &Rc<Outbox>) -> Option<Rc<Peer>> {
-    let now_ms = u64::try_from(gateway.sys.clock.elapsed().as_millis()).unwrap_or(u64::MAX);
-    let verdict = match text.as_str() {
-        Some(text) if text.len() <= HANDSHAKE_MESSAGE_BYTES => handshake::judge(text, origin, &gateway.auth, now_ms),
-        Some(_) => Verdict::Refuse { reply: None, code: 1009, reason: String::new() },
-        None => Verdict::Refuse { reply: None, code: 1000, reason: String::new() },
+async fn enter(
+    gateway: &Rc<Gateway>,
+    text: &Text,
+    nonce: Option<&str>,
+    origin: &handshake::Origin,
+    outbox: &Rc<Outbox>,
+) -> Option<Rc<Peer>> {
+    let entrance = match text.as_str() {
+        Some(text) if text.len() <= HANDSHAKE_MESSAGE_BYTES => gateway.receive(text, nonce, origin).await,
+        Some(_) => Entrance::Refused { reply: None, code: 1009, reason: String::new() },
+        None => Entrance::Refused { reply: None, code: 1000, reason: String::new() },
     };
-    match verdict {
-        Verdict::Refuse { reply, code, reason } => {
+    match entrance {
+        Entrance::Refused { reply, code, reason } => {
             if let Some(reply) = reply {
                 // The close says it too, shorter.
                 let _ = outbox.push(reply);
@@ -128,8 +134,9 @@ fn judge(gateway: &Rc<Gateway>, text: &Text, origin: &handshake::Origin, outbox:
             outbox.close(code, &reason);
             None
         }
-        Verdict::Admit { dialect, connect, grant } => {
-            Some(gateway.admit(dialect, *connect, grant, origin, Rc::clone(outbox)))
+        Entrance::Open { known, cleared } => {
+            let device_id = known.device.map(|proven| proven.device_id);
+            Some(gateway.admit(known.dialect, known.connect, device_id, cleared, origin, Rc::clone(outbox)))
         }
     }
 }

@@ -88,6 +88,8 @@ pub fn events() -> String {
         let audience = match kind.audience {
             crate::wire::event::Audience::Everyone => "everyone",
             crate::wire::event::Audience::Operators => "operators that may read",
+            crate::wire::event::Audience::Pairing => "operators with `operator.pairing`",
+            crate::wire::event::Audience::Approvals => "operators with `operator.approvals`",
             crate::wire::event::Audience::Direct => "one connection",
         };
         let slow = if kind.drop_if_slow { "miss it" } else { "are closed" };

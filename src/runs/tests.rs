@@ -16,12 +16,14 @@ use crate::events::Peer;
 use crate::events::budget::Budget;
 use crate::events::outbox::Outbox;
 use crate::events::peer::Admission;
-use crate::stores::{Durability, KeyRules, Saver, SessionStore, TranscriptFile, TranscriptStore, UsageStore};
+use crate::stores::{
+    DeviceStore, Durability, KeyRules, NodePairStore, Saver, SessionStore, TranscriptFile, TranscriptStore, UsageStore,
+};
 use crate::sys::http::Request;
 use crate::sys::sim::http::{Ending, Script};
 use crate::sys::sim::{ScriptedHttp, SimFiles, World};
 use crate::sys::{Chance, LocalFuture};
-use crate::wire::handshake::{Client, Grant, Role};
+use crate::wire::handshake::{Client, Grant, Role, Way};
 use crate::wire::message::{Block, Content, Message, UserMessage};
 use crate::wire::native::Native;
 use providers::ToolSpec;
@@ -62,6 +64,8 @@ impl Home {
         let (sessions, _) = SessionStore::load(&sys, &saver, state, "main", &limits).unwrap();
         let transcripts = TranscriptStore::load(&sys, &saver, "/w", &sessions.sessions_dirs()).unwrap();
         let usage = UsageStore::load(&sys, &saver, state, jiff::tz::TimeZone::UTC).unwrap();
+        let devices = Rc::new(DeviceStore::load(&sys, &saver, state).unwrap());
+        let node_pairs = Rc::new(NodePairStore::load(&sys, &saver, state).unwrap());
         let hub = Hub::new(Budget::new(50_000_000));
         let client = Client {
             id: "t".into(),
@@ -77,7 +81,12 @@ impl Home {
             id: 1,
             conn_id: "c".into(),
             dialect: &Native,
-            grant: Grant { role: Role::Operator, scopes: vec!["operator.admin".into()] },
+            grant: Grant {
+                role: Role::Operator,
+                scopes: vec!["operator.admin".into()],
+                way: Way::SharedSecret,
+                token: None,
+            },
             client,
             device_id: None,
             offer: Default::default(),
@@ -92,7 +101,7 @@ impl Home {
             places,
             limits,
             hub,
-            stores: Stores { saver, sessions, transcripts, usage },
+            stores: Stores { saver, sessions, transcripts, usage, devices, node_pairs },
             tools,
             local: choice::LocalServer::default(),
             last_timestamp: Cell::new(0),

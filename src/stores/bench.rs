@@ -10,7 +10,7 @@ use crate::sys::sim::{SimFiles, World};
 use crate::sys::{Chance, LocalFuture, Outbound, Sys};
 
 /// 2026-11-22T18:29:46Z
-pub(super) const NOW_MS: u64 = 1_795_372_186_000;
+pub(crate) const NOW_MS: u64 = 1_795_372_186_000;
 
 #[derive(Debug)]
 struct NoHttp;
@@ -22,21 +22,21 @@ impl Outbound for NoHttp {
 }
 
 /// A machine with forgetful files.
-pub(super) struct Bench {
-    pub(super) world: World,
-    pub(super) files: SimFiles,
-    pub(super) sys: Sys,
-    pub(super) saver: Saver,
+pub(crate) struct Bench {
+    pub(crate) world: World,
+    pub(crate) files: SimFiles,
+    pub(crate) sys: Sys,
+    pub(crate) saver: Saver,
 }
 
 impl Bench {
     /// A machine with empty files.
-    pub(super) fn new(seed: u64) -> Self {
+    pub(crate) fn new(seed: u64) -> Self {
         Self::on(SimFiles::new(), seed)
     }
 
     /// A machine that finds `files`; syncs take 10 ms.
-    pub(super) fn on(files: SimFiles, seed: u64) -> Self {
+    pub(crate) fn on(files: SimFiles, seed: u64) -> Self {
         let world = World::at(NOW_MS);
         files.run_on(world.clock.clone(), Duration::from_millis(10));
         let sys = Sys {
@@ -52,7 +52,7 @@ impl Bench {
     }
 
     /// Runs `future` to its end, at most an hour of virtual time.
-    pub(super) fn run<T: 'static>(&self, future: impl Future<Output = T> + 'static) -> T {
+    pub(crate) fn run<T: 'static>(&self, future: impl Future<Output = T> + 'static) -> T {
         let slot = Rc::new(RefCell::new(None));
         let result = Rc::clone(&slot);
         self.world.tasks().detach(async move {

@@ -3,9 +3,12 @@
 //! Functions of a store are synchronous, give back owned values and call nobody; a [`Durable`] tells
 //! when a change is on the medium. Nothing is acknowledged to a client before that.
 
+pub mod devices;
 mod durable;
 pub mod error;
+pub mod ledger;
 pub mod lines;
+pub mod node_pairs;
 pub mod saver;
 mod session_checkpoint;
 pub mod session_entry;
@@ -22,8 +25,10 @@ pub mod transcript_read;
 pub mod transcripts;
 pub mod usage;
 
+pub use devices::DeviceStore;
 pub use durable::Durable;
 pub use error::StoreError;
+pub use node_pairs::NodePairStore;
 pub use saver::{Durability, Saver};
 pub use session_entry::Entry;
 pub use session_key::{KeyRules, SessionKey};
@@ -33,6 +38,8 @@ pub use sessions::SessionStore;
 pub use transcript_file::TranscriptFile;
 pub use transcripts::TranscriptStore;
 pub use usage::UsageStore;
+
+use std::rc::Rc;
 
 /// The gateway's stores. Cloning shares them.
 #[derive(Debug, Clone)]
@@ -45,9 +52,13 @@ pub struct Stores {
     pub transcripts: TranscriptStore,
     /// Tokens and cost by day.
     pub usage: UsageStore,
+    /// Devices that may connect, and those that wait for it.
+    pub devices: Rc<DeviceStore>,
+    /// Nodes of the older transport.
+    pub node_pairs: Rc<NodePairStore>,
 }
 
 #[cfg(test)]
-mod bench;
+pub(crate) mod bench;
 #[cfg(test)]
 mod crash_tests;

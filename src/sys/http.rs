@@ -3,6 +3,7 @@
 //! The real client speaks HTTP/1 over hyper and rustls; the simulation scripts it.
 
 use std::fmt;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::LocalFuture;
@@ -14,6 +15,8 @@ pub struct Request {
     pub method: Method,
     /// Absolute `http://` or `https://` URL.
     pub url: String,
+    /// A Unix socket to connect to instead of the URL's host.
+    pub socket: Option<PathBuf>,
     /// Names in lower case; values without CR or LF.
     pub headers: Vec<(String, String)>,
     /// Body bytes; empty for `GET`.

@@ -27,6 +27,10 @@ pub enum Audience {
     Everyone,
     /// Operators that may read.
     Operators,
+    /// Operators that may pair devices.
+    Pairing,
+    /// Operators that may decide about commands.
+    Approvals,
     /// Sent to one connection only.
     Direct,
 }

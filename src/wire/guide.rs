@@ -83,7 +83,9 @@ impl Dialect for Guide {
     fn hello(&self, _connect_id: &Value, hello: &Hello<'_>) -> Vec<u8> {
         let mut payload = HelloPayload::new(self.protocol(), hello);
         payload.auth = Some(json!({
-            "deviceToken": null, "role": hello.grant.role.name(), "scopes": hello.grant.scopes,
+            "deviceToken": hello.grant.token.as_ref().map(|issued| issued.token.expose()),
+            "role": hello.grant.role.name(),
+            "scopes": hello.grant.scopes,
         }));
         let mut frame = Vec::with_capacity(4096);
         put(&mut frame, &payload);

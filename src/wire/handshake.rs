@@ -155,6 +155,32 @@ pub struct Grant {
     pub role: Role,
     /// Its scopes.
     pub scopes: Vec<String>,
+    /// What opened the door.
+    pub way: Way,
+    /// The token that it may connect with the next time.
+    pub token: Option<Issued>,
+}
+
+/// What opened the door to a connection.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Way {
+    /// The shared token or password.
+    SharedSecret,
+    /// A device's own token.
+    DeviceToken,
+    /// A login of the tailnet, which the Tailscale daemon confirmed.
+    Tailscale(String),
+}
+
+/// A device's token, as hello-ok tells it (connection.md 2.4).
+#[derive(Debug, Clone)]
+pub struct Issued {
+    /// Its text.
+    pub token: Secret,
+    /// Its scopes, which may be more than those of this connection.
+    pub scopes: Vec<String>,
+    /// When it was made, ms since the epoch.
+    pub issued_at_ms: u64,
 }
 
 /// What an accepted client is told.

@@ -64,7 +64,16 @@ impl Dialect for Native {
 
     fn hello(&self, connect_id: &Value, hello: &Hello<'_>) -> Vec<u8> {
         let mut payload = Vec::with_capacity(4096);
-        put(&mut payload, &HelloPayload::new(self.protocol(), hello));
+        let mut hello_ok = HelloPayload::new(self.protocol(), hello);
+        hello_ok.auth = hello.grant.token.as_ref().map(|issued| {
+            serde_json::json!({
+                "deviceToken": issued.token.expose(),
+                "role": hello.grant.role.name(),
+                "scopes": issued.scopes,
+                "issuedAtMs": issued.issued_at_ms,
+            })
+        });
+        put(&mut payload, &hello_ok);
         frame::reply(connect_id, Ok(&payload), native_code)
     }
 
@@ -135,7 +144,7 @@ fn open(first: &Map<String, Value>) -> Result<Connect, Box<Refused>> {
         min_protocol: params.min_protocol,
         max_protocol: params.max_protocol,
         client: params.client,
-        role: params.role.map_or(Ok(Role::Operator), |role| Role::parse(&role).ok_or(role)),
+        role: params.role.map_or(Ok(Role::Operator), |role| native_role(&role).ok_or(role)),
         scopes: params.scopes.unwrap_or_default(),
         offer: Offer {
             caps: params.caps.unwrap_or_default(),
@@ -147,6 +156,11 @@ fn open(first: &Map<String, Value>) -> Result<Connect, Box<Refused>> {
         credentials: Credentials::new(auth.token, auth.password),
         device_expected: true,
     })
+}
+
+/// The guide's role `device` doesn't exist natively.
+fn native_role(name: &str) -> Option<Role> {
+    Role::parse(name).filter(|role| *role != Role::Device)
 }
 
 fn refuse_params(id: Value, problems: &[String]) -> Box<Refused> {

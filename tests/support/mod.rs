@@ -7,6 +7,8 @@
     reason = "tests start processes and wait for them"
 )]
 
+pub mod device;
+
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
@@ -14,6 +16,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use async_tungstenite::tungstenite::client::{IntoClientRequest as _, client};
+use async_tungstenite::tungstenite::http::HeaderName;
 use async_tungstenite::tungstenite::{Message, WebSocket};
 use serde_json::{Value, json};
 
@@ -164,11 +167,35 @@ impl Client {
 
     /// A socket without a handshake.
     pub fn open(port: u16, path: &str) -> Self {
+        Self::open_from(port, path, &[])
+    }
+
+    /// The same with further request headers.
+    pub fn open_from(port: u16, path: &str, headers: &[(&str, &str)]) -> Self {
         let stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        let request = format!("ws://127.0.0.1:{port}{path}").into_client_request().unwrap();
+        let mut request = format!("ws://127.0.0.1:{port}{path}").into_client_request().unwrap();
+        for (name, value) in headers {
+            request.headers_mut().insert(HeaderName::from_bytes(name.as_bytes()).unwrap(), value.parse().unwrap());
+        }
         let (socket, _) = client(request, stream).unwrap();
         Self { socket, hello: Value::Null, next_id: 0, passed: Vec::new() }
+    }
+
+    /// The answer to a handshake: hello-ok, or the error and the close behind it.
+    pub fn greeted(mut self) -> Result<Self, (Value, Value)> {
+        let answer = loop {
+            let frame = self.read();
+            if frame["event"] != "connect.challenge" {
+                break frame;
+            }
+        };
+        if answer["ok"] == false || answer.get("close").is_some() {
+            let close = if answer.get("close").is_some() { answer.clone() } else { self.read() };
+            return Err((answer["error"].clone(), close["close"].clone()));
+        }
+        self.hello = if answer["type"] == "res" { answer["payload"].clone() } else { answer };
+        Ok(self)
     }
 
     pub fn send(&mut self, frame: &Value) {

@@ -121,7 +121,8 @@ async fn ask(sys: &Sys, url: String, body: Option<Value>) -> Option<Value> {
     };
     let headers = vec![("content-type".to_owned(), "application/json".to_owned())];
     let read = async {
-        let mut response = sys.http.send(Request { method, url, headers, body, limits: LIMITS }).await.ok()?;
+        let mut response =
+            sys.http.send(Request { method, url, socket: None, headers, body, limits: LIMITS }).await.ok()?;
         if response.status != 200 {
             return None;
         }

@@ -291,7 +291,7 @@ fn request(provider: &Provider, model: &Model, prompt: &Prompt, bounds: Bounds) 
     let is_local = Url::parse(&provider.base_url).is_ok_and(|url| url.is_loopback());
     let patience = if is_local { LOCAL } else { HOSTED };
     let limits = Limits { connect: CONNECT, first_byte: patience, idle: patience, body_bytes: bounds.response_bytes };
-    Request { method: Method::Post, url: format!("{}{path}", provider.base_url), headers, body, limits }
+    Request { method: Method::Post, url: format!("{}{path}", provider.base_url), socket: None, headers, body, limits }
 }
 
 #[cfg(test)]

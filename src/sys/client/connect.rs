@@ -3,6 +3,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -21,13 +22,19 @@ const ADDRESSES_MAX: usize = 8;
 pub(super) trait Stream: AsyncRead + AsyncWrite + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Unpin> Stream for T {}
 
-/// Connects to the URL's host, until `deadline` on `clock`.
+/// Connects to the URL's host, or to `socket` in its place, until `deadline` on `clock`.
 pub(super) async fn open(
     clock: &Rc<dyn Clock>,
     deadline: Duration,
     url: &Url,
+    socket: Option<&Path>,
     tls: &Tls,
 ) -> Result<Box<dyn Stream>, HttpError> {
+    if let Some(path) = socket {
+        let stream = async_net::unix::UnixStream::connect(path).await;
+        let stream = stream.map_err(|error| HttpError::Connect(format!("{}: {}", path.display(), reason(&error))))?;
+        return Ok(Box::new(stream));
+    }
     let socket = dial(clock, deadline, url).await?;
     // Requests are written whole, so waiting for more to send only costs time.
     let _ = socket.set_nodelay(true);

@@ -84,6 +84,7 @@ fn post(url: &str) -> Request {
     Request {
         method: Method::Post,
         url: url.to_owned(),
+        socket: None,
         headers: vec![("x-api-key".to_owned(), "k".to_owned())],
         body: b"hello".to_vec(),
         limits: LIMITS,

@@ -210,7 +210,14 @@ mod tests {
 
     fn get(url: &str) -> Request {
         let limits = Limits { connect: SECOND, first_byte: 2 * SECOND, idle: 2 * SECOND, body_bytes: 5 };
-        Request { method: Method::Get, url: url.to_owned(), headers: Vec::new(), body: Vec::new(), limits }
+        Request {
+            method: Method::Get,
+            url: url.to_owned(),
+            socket: None,
+            headers: Vec::new(),
+            body: Vec::new(),
+            limits,
+        }
     }
 
     /// The time at which it was over, what came, and how it ended.
