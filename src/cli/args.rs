@@ -53,6 +53,10 @@ pub enum Command {
     Health(Health),
     /// What is it doing?
     Status(Status),
+    /// Who may connect.
+    Devices(Devices),
+    /// Phones and machines that lend their commands.
+    Nodes(Nodes),
     /// Any method.
     Call(Call),
 }
@@ -193,6 +197,56 @@ client_command! {
 }
 
 client_command! {
+    /// Say who may connect: list devices, approve or reject those that wait, end their tokens.
+    #[derive(FromArgs, Debug, Default)]
+    #[argh(
+        subcommand,
+        name = "devices",
+        help_triggers("-h", "--help"),
+        example = "{command_name}\n{command_name} approve\n{command_name} approve 0e204080\n\
+                   {command_name} revoke 6c8f8607 --role node",
+        note = "ACTION is one of list, approve, reject, revoke, rotate, remove.\n\
+                A device that connects for the first time waits five minutes for your approval; without an ID the only\n\
+                one that waits is meant. The first characters of an ID are enough; a paired device's name will do too.\n\
+                revoke cuts a device off until it is approved again, rotate gives it another token, remove forgets it."
+    )]
+    struct Devices {
+        /// what to do (default: list), and with which request or device
+        #[argh(positional, arg_name = "ACTION")]
+        pub words: Vec<String>,
+        /// which of the device's tokens: operator or node (default: its only one)
+        #[argh(option, arg_name = "ROLE")]
+        pub role: Option<String>,
+        /// print the gateway's answer as JSON
+        #[argh(switch)]
+        pub json: bool,
+    }
+}
+
+client_command! {
+    /// List nodes, the phones and machines that lend their commands, and use them.
+    #[derive(FromArgs, Debug, Default)]
+    #[argh(
+        subcommand,
+        name = "nodes",
+        help_triggers("-h", "--help"),
+        example = "{command_name}\n{command_name} approve\n{command_name} describe Kitchen\n\
+                   {command_name} rename 6c8f8607 Kitchen\n\
+                   {command_name} invoke Kitchen camera.snap '{{\"facing\":\"front\"}}'",
+        note = "ACTION is one of list, describe, invoke, rename, approve, reject.\n\
+                A node is named by its name or the first characters of its ID."
+    )]
+    struct Nodes {
+        /// what to do (default: list), with which node, and what the action needs
+        #[argh(positional, arg_name = "ACTION")]
+        pub words: Vec<String>,
+        /// print the gateway's answer as JSON
+        #[argh(switch)]
+        pub json: bool,
+    }
+}
+
+client_command! {
     /// Call any method of the gateway and print its answer as JSON.
     #[derive(FromArgs, Debug, Default)]
     #[argh(
@@ -207,12 +261,12 @@ client_command! {
                 The default timeout is 30 seconds for an answer, and 660 for a result after `accepted`."
     )]
     struct Call {
-        /// the method, such as health
+        /// the method, such as health, and its params as JSON; - reads them from standard input
         #[argh(positional, arg_name = "METHOD")]
-        pub method: String,
-        /// its params; - reads them from standard input
-        #[argh(positional, arg_name = "JSON")]
-        pub params: Option<String>,
+        pub words: Vec<String>,
+        /// list every method, who may call it and what it does; asks no gateway
+        #[argh(switch)]
+        pub list: bool,
         /// print one line, also on a terminal
         #[argh(switch)]
         pub compact: bool,
@@ -250,7 +304,7 @@ pub fn parse(arguments: &[OsString]) -> Parsed {
 fn reader(command: &str) -> Reader {
     match command {
         "run" => Reader::Run,
-        "call" | "chat" | "health" | "status" => Reader::Client,
+        "call" | "chat" | "devices" | "health" | "nodes" | "status" => Reader::Client,
         _ => Reader::Program,
     }
 }

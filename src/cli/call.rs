@@ -14,6 +14,8 @@ use super::console::Console;
 use super::exit::Failure;
 use super::input;
 use super::json::{Layout, laid_out};
+use super::table::Table;
+use crate::rpc::describe;
 use crate::sys::Clock;
 
 /// How long an answer is waited for, unless `--timeout` says so.
@@ -26,14 +28,23 @@ const RESULT: Duration = Duration::from_secs(660);
 /// # Errors
 /// What went wrong, with the exit code.
 pub async fn call(args: &Call, target: &Target, clock: &Rc<dyn Clock>, console: &mut Console) -> Result<(), Failure> {
-    let params = match args.params.as_deref() {
-        None => parse("{}")?,
-        Some("-") => parse(&input::all_of_stdin()?)?,
-        Some(text) => parse(text)?,
+    if args.list {
+        return list(console);
+    }
+    let words: Vec<&str> = args.words.iter().map(String::as_str).collect();
+    let (method, params) = match words.as_slice() {
+        [] => return Err(Failure::usage("which method?").hint("`barnacle call --list` lists them all")),
+        [method] => (*method, parse("{}")?),
+        [method, "-"] => (*method, parse(&input::all_of_stdin()?)?),
+        [method, text] => (*method, parse(text)?),
+        [_, _, extra, ..] => {
+            return Err(Failure::usage(format!("{extra:?} is one argument too many"))
+                .hint("the params are one argument: put single quotes around the JSON"));
+        }
     };
     let explain = |error: ClientError| error.explain(target);
     let mut client = Client::connect(clock, target, Patience::default()).await.map_err(explain)?;
-    let outcome = exchange(&mut client, args, &params, target.timeout).await.map_err(explain)?;
+    let outcome = exchange(&mut client, method, args, &params, target.timeout).await.map_err(explain)?;
     let outcome = outcome.map_err(|refusal| refusal.explain_call(&client.hello().features.methods));
     client.close().await;
     let layout = if console.out_is_terminal() && !args.compact { Layout::Indented } else { Layout::OneLine };
@@ -42,11 +53,12 @@ pub async fn call(args: &Call, target: &Target, clock: &Rc<dyn Clock>, console: 
 
 async fn exchange(
     client: &mut Client,
+    method: &str,
     args: &Call,
     params: &RawValue,
     timeout: Option<Duration>,
 ) -> Result<Result<Box<RawValue>, Refusal>, ClientError> {
-    let id = client.request(&args.method, params).await?;
+    let id = client.request(method, params).await?;
     let mut limit = timeout.unwrap_or(ANSWER);
     let clock = client.clock();
     let mut deadline = clock.elapsed().saturating_add(limit);
@@ -63,6 +75,17 @@ async fn exchange(
             Ok(_) | Err(_) => return Ok(outcome),
         }
     }
+}
+
+/// Every method of this program, from the table.
+fn list(console: &mut Console) -> Result<(), Failure> {
+    let mut table = Table::new(&["METHOD", "NEEDS", "DOES"]);
+    for row in crate::methods::GROUPS.iter().flat_map(|group| group.iter()) {
+        let aliases: String = row.aliases.iter().map(|alias| format!(" = {alias}")).collect();
+        let needs = describe::access(row.access).replace('`', "");
+        table.row(vec![Some(format!("{}{aliases}", row.name)), Some(needs), Some(row.doc.to_owned())]);
+    }
+    table.print(console)
 }
 
 /// Whether a second answer follows (methods.md 3.2).

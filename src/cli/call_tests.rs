@@ -1,6 +1,7 @@
 use serde_json::{Value, json};
 use smol::future::zip;
 
+use super::super::connection::Reach;
 use super::super::console::testing::console;
 use super::super::exit::Exit;
 use super::super::fake::{Gateway, Peer};
@@ -29,7 +30,7 @@ fn made<F: Future<Output = ()>>(
 }
 
 fn args(method: &str, params: Option<&str>) -> Call {
-    Call { method: method.into(), params: params.map(Into::into), ..Call::default() }
+    Call { words: std::iter::once(method).chain(params).map(Into::into).collect(), ..Call::default() }
 }
 
 #[test]
@@ -90,4 +91,25 @@ fn params_that_are_not_json_are_refused_before_connecting() {
         assert_eq!(failure.exit, Exit::Usage, "{bad}");
         assert!(failure.message.unwrap().contains("column"), "{bad}");
     }
+}
+
+#[test]
+fn a_missing_method_and_a_word_too_many_are_said_before_connecting() {
+    let (mut console, ..) = console(false);
+    let target = Target::find(&Reach::default(), &Default::default()).unwrap();
+    let clock = Rc::new(RealClock::start()) as Rc<dyn Clock>;
+    for (words, said) in [(&[][..], "which method?"), (&["x", "{}", "more"][..], "\"more\" is one argument too many")] {
+        let args = Call { words: words.iter().map(|&word| word.to_owned()).collect(), ..Call::default() };
+        let failure = smol::block_on(call(&args, &target, &clock, &mut console)).unwrap_err();
+        assert_eq!((failure.exit, failure.message.as_deref()), (Exit::Usage, Some(said)));
+    }
+}
+
+#[test]
+fn every_method_is_listed_without_asking_a_gateway() {
+    let (mut console, out, _) = console(false);
+    list(&mut console).unwrap();
+    let out = out.text();
+    let nodes = out.lines().find(|line| line.starts_with("node.pair.list")).unwrap();
+    assert!(nodes.contains("= nodes.pair.list") && nodes.contains("operator.pairing"), "{nodes}");
 }

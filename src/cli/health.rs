@@ -28,7 +28,7 @@ pub async fn health(
     clock: &Rc<dyn Clock>,
     console: &mut Console,
 ) -> Result<(), Failure> {
-    let (hello, payload) = ask(target, clock, "health").await?;
+    let (hello, payload) = ask(target, clock, "health", &serde_json::json!({})).await?;
     let value: Value = serde_json::from_str(payload.get()).unwrap_or_default();
     if args.json {
         print_json(console, &payload)?;
@@ -38,16 +38,17 @@ pub async fn health(
     if is_well(&value) { Ok(()) } else { Err(Failure::quiet(Exit::Failed)) }
 }
 
-/// Connects, asks one method without params, and hangs up.
+/// Connects, asks one method, and hangs up.
 pub(super) async fn ask(
     target: &Target,
     clock: &Rc<dyn Clock>,
     method: &str,
+    params: &Value,
 ) -> Result<(Hello, Box<RawValue>), Failure> {
     let explain = |error: super::client_error::ClientError| error.explain(target);
     let mut client = Client::connect(clock, target, Patience::default()).await.map_err(explain)?;
     let limit = target.timeout.unwrap_or(ANSWER);
-    let answer = client.ask(method, &serde_json::json!({}), limit).await.map_err(explain)?;
+    let answer = client.ask(method, params, limit).await.map_err(explain)?;
     let hello = client.hello().clone();
     client.close().await;
     let payload = answer.map_err(|refusal| refusal.explain_call(&hello.features.methods))?;

@@ -3,7 +3,7 @@
 //! [`args`] says what can be typed, [`help`] adds the tables that every help text ends with,
 //! [`exit`] has the exit codes. `run` is the gateway itself; all other commands are clients of the
 //! native dialect: [`connection`] finds where to and with which secret, [`dial`] opens the stream,
-//! [`client`] speaks the protocol, and [`call`], [`chat`], [`health`] and [`status`] use it. A turn of
+//! [`client`] speaks the protocol, and [`call`], [`chat`], [`health`], [`status`], [`devices`] and [`nodes`] use it. A turn of
 //! a chat is a machine ([`turn`], [`growth`]) that [`chat`] drives; [`prompt`] is the conversation. Clients
 //! share nothing with a gateway in the same process: they only know the wire.
 
@@ -15,6 +15,7 @@ pub mod client_error;
 pub mod configured;
 pub mod connection;
 pub mod console;
+pub mod devices;
 pub mod dial;
 pub mod endpoint;
 pub mod exit;
@@ -23,10 +24,12 @@ pub mod health;
 pub mod help;
 pub mod input;
 pub mod json;
+pub mod nodes;
 pub mod prompt;
 pub mod run;
 pub mod status;
 pub mod summary;
+mod table;
 pub mod turn;
 
 #[cfg(test)]
@@ -53,21 +56,25 @@ pub fn main(arguments: Vec<OsString>, environment: Environment) -> ExitCode {
     let mut console = Console::real(&environment);
     let clock: Rc<dyn Clock> = Rc::new(RealClock::start());
     let target = |reach: &Reach| Target::find(reach, &environment).map_err(Failure::usage);
-    let outcome = match args::parse(&arguments) {
-        Parsed::Run(Command::Run(args)) => return run::run(args, &environment),
-        Parsed::Run(Command::Call(args)) => {
-            target(&args.reach()).and_then(|target| smol::block_on(call::call(&args, &target, &clock, &mut console)))
-        }
-        Parsed::Run(Command::Chat(args)) => {
-            target(&args.reach()).and_then(|target| smol::block_on(chat::chat(&args, target, clock, &mut console)))
-        }
-        Parsed::Run(Command::Health(args)) => target(&args.reach())
-            .and_then(|target| smol::block_on(health::health(&args, &target, &clock, &mut console))),
-        Parsed::Run(Command::Status(args)) => target(&args.reach())
-            .and_then(|target| smol::block_on(status::status(&args, &target, &clock, &mut console))),
-        Parsed::Show(text) => console.print(&text),
-        Parsed::Mistake(text) => Err(Failure::usage(text)),
-    };
+    let outcome =
+        match args::parse(&arguments) {
+            Parsed::Run(Command::Run(args)) => return run::run(args, &environment),
+            Parsed::Run(Command::Call(args)) => target(&args.reach())
+                .and_then(|target| smol::block_on(call::call(&args, &target, &clock, &mut console))),
+            Parsed::Run(Command::Chat(args)) => {
+                target(&args.reach()).and_then(|target| smol::block_on(chat::chat(&args, target, clock, &mut console)))
+            }
+            Parsed::Run(Command::Health(args)) => target(&args.reach())
+                .and_then(|target| smol::block_on(health::health(&args, &target, &clock, &mut console))),
+            Parsed::Run(Command::Status(args)) => target(&args.reach())
+                .and_then(|target| smol::block_on(status::status(&args, &target, &clock, &mut console))),
+            Parsed::Run(Command::Devices(args)) => target(&args.reach())
+                .and_then(|target| smol::block_on(devices::devices(&args, &target, &clock, &mut console))),
+            Parsed::Run(Command::Nodes(args)) => target(&args.reach())
+                .and_then(|target| smol::block_on(nodes::nodes(&args, &target, &clock, &mut console))),
+            Parsed::Show(text) => console.print(&text),
+            Parsed::Mistake(text) => Err(Failure::usage(text)),
+        };
     match outcome {
         Ok(()) => Exit::Ok.into(),
         Err(failure) => {

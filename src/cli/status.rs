@@ -26,7 +26,7 @@ pub async fn status(
     clock: &Rc<dyn Clock>,
     console: &mut Console,
 ) -> Result<(), Failure> {
-    let (hello, payload) = health::ask(target, clock, "status").await?;
+    let (hello, payload) = health::ask(target, clock, "status", &serde_json::json!({})).await?;
     if args.json {
         return health::print_json(console, &payload);
     }

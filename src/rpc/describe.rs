@@ -28,7 +28,9 @@ pub fn methods(table: &Table) -> String {
     out
 }
 
-fn access(access: Access) -> &'static str {
+/// Who may call, in a few words.
+#[must_use]
+pub fn access(access: Access) -> &'static str {
     match access {
         Access::Read => "`operator.read` or `operator.write`",
         Access::Write => "`operator.write`",
