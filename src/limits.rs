@@ -200,6 +200,15 @@ pub const PROVIDER_ERROR_BYTES: usize = 16 * 1024;
 pub const URL_BYTES: usize = 4096;
 /// Models that are taken over from a model server found on this machine.
 pub const LOCAL_MODELS: usize = 64;
+/// What a run has said and its one listener (an HTTP client that streams) has not read yet, bytes. Over it: the
+/// listener is told that it was too slow.
+pub const LISTENER_BYTES: usize = 1024 * 1024;
+/// Body of a request to /v1/chat/completions, bytes.
+pub const CHAT_COMPLETIONS_BYTES: usize = 1024 * 1024;
+/// Body of a request to /v1/responses, bytes.
+pub const RESPONSES_BYTES: usize = 8 * 1024 * 1024;
+/// Time beyond an agent's own limit after which an HTTP exchange is cut, ms.
+pub const HTTP_GRACE_MS: u64 = 60 * 1000;
 /// Tool calls in one answer of a model.
 pub const TOOL_CALLS: usize = 32;
 /// Rounds of model call and tool calls in one run.
@@ -276,6 +285,9 @@ pub const FIXED: &[(&str, u64, &str)] = &[
     ("models of a model server found on this machine", LOCAL_MODELS as u64, "the rest is left out"),
     ("tool calls in one answer", TOOL_CALLS as u64, "the run ends with an error"),
     ("rounds of model and tools in one run", TOOL_ROUNDS as u64, "the run ends with an error"),
+    ("unread text of a streamed HTTP answer, bytes", LISTENER_BYTES as u64, "the answer ends with an error"),
+    ("body of /v1/chat/completions, bytes", CHAT_COMPLETIONS_BYTES as u64, "HTTP 413"),
+    ("body of /v1/responses, bytes", RESPONSES_BYTES as u64, "HTTP 413"),
     ("message of a log line, bytes", LOG_LINE_BYTES as u64, "cut"),
     ("log lines in memory, bytes", LOG_MEMORY_BYTES as u64, "the oldest leave"),
     ("threads that wait for the disk", POOL_THREADS as u64, "the next one waits"),

@@ -34,8 +34,26 @@ pub struct Gateway {
     pub insecure_control_ui: bool,
     /// Whether a login of the tailnet opens the door, once the Tailscale daemon confirms it.
     pub allow_tailscale: bool,
+    /// What is served beside the WebSocket.
+    pub http: HttpEndpoints,
     /// The bounds.
     pub limits: Limits,
+}
+
+/// `gateway.http.endpoints`: what is served beside the WebSocket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a switch of its own in the file")]
+pub struct HttpEndpoints {
+    /// `/v1/chat/completions`.
+    pub chat_completions: bool,
+    /// `/v1/responses`.
+    pub responses: bool,
+    /// `/tools/invoke`.
+    pub tools: bool,
+    /// `/metrics`.
+    pub metrics: bool,
+    /// `/healthz` and `/readyz`.
+    pub healthz: bool,
 }
 
 /// What clients have to show.
@@ -80,10 +98,25 @@ pub(super) fn read(root: &Field<'_>, env: &BTreeMap<String, String>, notes: &mut
         allowed_hosts: read_list(at("allowedHosts"), network::host, "a host name without port", notes),
         insecure_control_ui: at("controlUi.allowInsecureAuth").and_then(|field| field.flag()).unwrap_or(false),
         allow_tailscale: at("auth.allowTailscale").and_then(|field| field.flag()).unwrap_or(false),
+        http: read_http(root),
         limits: read_limits(root, notes),
     };
     check_open_bind(root, &gateway, env, notes);
     gateway
+}
+
+fn read_http(root: &Field<'_>) -> HttpEndpoints {
+    let is_on = |name: &str, default: bool| {
+        let field = root.find(&format!("gateway.http.endpoints.{name}.enabled"));
+        field.and_then(|field| field.flag()).unwrap_or(default)
+    };
+    HttpEndpoints {
+        chat_completions: is_on("chatCompletions", false),
+        responses: is_on("responses", false),
+        tools: is_on("tools", false),
+        metrics: is_on("metrics", true),
+        healthz: is_on("healthz", true),
+    }
 }
 
 fn read_bind(root: &Field<'_>, notes: &mut Notes<'_>) -> Bind {

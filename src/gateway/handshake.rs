@@ -235,7 +235,8 @@ pub const CONTROL_UI: &str = "clawdbot-control-ui";
 const NONCE_HINT: &str = "sign the nonce of the connect.challenge event; the gateway sends it on path /";
 
 /// What failures are counted by.
-fn party(address: &str) -> String {
+#[must_use]
+pub fn party(address: &str) -> String {
     address.parse().map_or_else(|_| address.to_owned(), |address| network::party(address).to_string())
 }
 

@@ -10,6 +10,7 @@ pub mod dedupe;
 pub mod handshake;
 pub mod health;
 pub mod identity;
+pub mod lag;
 pub mod pairing;
 pub mod post;
 pub mod presence;
@@ -71,6 +72,8 @@ pub struct Gateway {
     pub auth: Auth,
     /// Who in the tailnet is who.
     pub tailscale: tailscale::Tailscale,
+    /// How late timers fire, while somebody asks.
+    pub lag: lag::Lag,
     /// Who is or was here.
     pub presence: Presence,
     /// The health snapshot.
@@ -132,6 +135,7 @@ impl Gateway {
         let gateway = Rc::new(Self {
             presence: Presence::new(own),
             tailscale: tailscale::Tailscale::default(),
+            lag: lag::Lag::default(),
             health: Health::default(),
             outgoing: Rc::clone(parts.hub.total()),
             incoming: Budget::new(bytes(limits.total_incoming_bytes)),

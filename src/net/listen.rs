@@ -63,11 +63,13 @@ impl Front {
         let clock = &self.gateway.sys.clock;
         let limit = Duration::from_millis(self.gateway.limits.handshake_ms);
         let deadline = clock.elapsed() + limit;
-        let upgraded = Box::pin(http::head(socket.clone(), remote, Rc::clone(&self.rules), clock, limit)).await;
+        let gateway = Rc::clone(&self.gateway);
+        let head = http::head(socket.clone(), remote, Rc::clone(&self.rules), gateway, place, limit);
+        let upgraded = Box::pin(head).await;
         match upgraded {
             // A task of its own, so that nothing of the HTTP side stays in memory with the connection.
             Some(upgraded) => {
-                let serving = ws::serve(Rc::clone(&self.gateway), Rc::clone(&self.table), upgraded, place, deadline);
+                let serving = ws::serve(Rc::clone(&self.gateway), Rc::clone(&self.table), upgraded, deadline);
                 self.gateway.sys.tasks.detach(serving);
             }
             None => socket.end_writing(),

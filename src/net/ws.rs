@@ -12,7 +12,6 @@ use async_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 use async_tungstenite::tungstenite::{Bytes, Message, Utf8Bytes};
 use smol::stream::Stream as _;
 
-use super::doors::Place;
 use super::http::Upgraded;
 use super::intake::{Intake, Meter, Refusal};
 use super::writer;
@@ -37,12 +36,13 @@ type Reader = WebSocketStream<Intake>;
 
 /// Serves an upgraded connection to its end. `deadline` is the monotonic time at which the handshake
 /// must be done.
-pub async fn serve(gateway: Rc<Gateway>, table: Rc<Table>, upgraded: Upgraded, mut place: Place, deadline: Duration) {
+pub async fn serve(gateway: Rc<Gateway>, table: Rc<Table>, upgraded: Upgraded, deadline: Duration) {
+    let Upgraded { socket, early, origin, guide_path, mut place } = upgraded;
     let limits = &gateway.limits;
     let outbox = Rc::new(Outbox::new(to_usize(limits.max_buffered_bytes), Rc::clone(&gateway.outgoing)));
     let meter = Meter::new(Rc::clone(&gateway.incoming), HANDSHAKE_MESSAGE_BYTES + FRAMING_BYTES);
     let writer = gateway.sys.tasks.spawn(writer::drain(
-        upgraded.socket.clone(),
+        socket.clone(),
         Rc::clone(&outbox),
         Rc::clone(&gateway.sys.clock),
         Duration::from_millis(limits.write_stall_ms),
@@ -54,13 +54,13 @@ pub async fn serve(gateway: Rc<Gateway>, table: Rc<Table>, upgraded: Upgraded, m
         .max_write_buffer_size(64 * 1024)
         .max_message_size(Some(max_payload))
         .max_frame_size(Some(max_payload));
-    let intake = Intake::new(upgraded.socket.clone(), Rc::clone(&outbox), Rc::clone(&meter));
-    let mut reader = WebSocketStream::from_partially_read(intake, upgraded.early, Role::Server, Some(config)).await;
+    let intake = Intake::new(socket.clone(), Rc::clone(&outbox), Rc::clone(&meter));
+    let mut reader = WebSocketStream::from_partially_read(intake, early, Role::Server, Some(config)).await;
 
-    let nonce = (!upgraded.guide_path).then(|| challenge(&gateway, &outbox));
+    let nonce = (!guide_path).then(|| challenge(&gateway, &outbox));
     let peer = async {
         let text = next_text(&mut reader, &meter, &outbox).await?;
-        enter(&gateway, &text, nonce.as_deref(), &upgraded.origin, &outbox).await
+        enter(&gateway, &text, nonce.as_deref(), &origin, &outbox).await
     };
     let peer = gateway.sys.clock.before(deadline, peer).await;
     if peer.is_err() {
@@ -76,7 +76,7 @@ pub async fn serve(gateway: Rc<Gateway>, table: Rc<Table>, upgraded: Upgraded, m
         gateway.dismiss(&peer);
     }
     outbox_done(&gateway, &outbox, &mut reader, writer).await;
-    upgraded.socket.shutdown();
+    socket.shutdown();
 }
 
 /// Sends what is left, waits for the peer's close if we closed first, then lets go.

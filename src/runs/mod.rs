@@ -5,6 +5,7 @@
 
 pub mod choice;
 pub mod lanes;
+pub mod listener;
 pub mod prompt;
 pub mod providers;
 pub mod run;
@@ -147,6 +148,12 @@ impl Runs {
     pub fn lost(&self, run: &Rc<Run>, reason: &str) {
         self.0.expected.borrow_mut().remove(&run.ask.run_id);
         self.ended_unbegun(run, End::Failed(reason.to_owned()));
+    }
+
+    /// Whether the gateway stops: no message is taken any more.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.0.closed.get()
     }
 
     /// Starts what may start.

@@ -4,6 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
 
+use super::listener::Listener;
 use crate::stores::{SessionKey, TranscriptFile};
 use crate::sys::Latch;
 use crate::wire::message::Usage;
@@ -110,11 +111,20 @@ pub struct Run {
     pub announced: Latch<()>,
     /// Set at the very end.
     pub outcome: Latch<Rc<Outcome>>,
+    /// Who listens to what it says, beside the events.
+    pub(super) listener: Rc<Listener>,
     /// Its task, while it goes.
     pub(super) task: RefCell<Option<crate::sys::tasks::Task<()>>>,
 }
 
 impl Run {
+    /// From now on, what it says can be read from the result too. One listener at most.
+    #[must_use]
+    pub fn listen(&self) -> Rc<Listener> {
+        self.listener.begin();
+        Rc::clone(&self.listener)
+    }
+
     /// A run that has not begun.
     #[must_use]
     pub fn new(ask: Ask) -> Rc<Self> {
@@ -124,6 +134,7 @@ impl Run {
             stop: Latch::new(),
             announced: Latch::new(),
             outcome: Latch::new(),
+            listener: Rc::default(),
             task: RefCell::new(None),
         })
     }

@@ -1,7 +1,9 @@
 //! A run's events: numbered, thinned where the reference thins them, and sent through the hub.
 
+use std::rc::Rc;
 use std::time::Duration;
 
+use super::listener::Listener;
 use crate::events::{AGENT, CHAT, CHAT_DELTA, Hub};
 use crate::limits::CHAT_DELTA_MS;
 use crate::sys::Sys;
@@ -31,6 +33,7 @@ pub struct RunStream {
     unsent_thought: String,
     last_assistant: Option<Duration>,
     last_chat: Option<Duration>,
+    listener: Option<Rc<Listener>>,
 }
 
 impl RunStream {
@@ -50,7 +53,14 @@ impl RunStream {
             unsent_thought: String::new(),
             last_assistant: None,
             last_chat: None,
+            listener: None,
         }
+    }
+
+    /// With somebody who listens beside the events.
+    #[must_use]
+    pub fn heard_by(self, listener: Rc<Listener>) -> Self {
+        Self { listener: Some(listener), ..self }
     }
 
     /// The text of the current assistant message.
@@ -61,6 +71,9 @@ impl RunStream {
 
     /// The model said more.
     pub fn say(&mut self, delta: &str) {
+        if let Some(listener) = &self.listener {
+            listener.hear(delta, self.text.is_empty());
+        }
         self.flush_thought();
         self.text.push_str(delta);
         self.unsent.push_str(delta);

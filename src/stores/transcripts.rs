@@ -136,6 +136,18 @@ impl TranscriptStore {
         Ok(Some((aside, durable)))
     }
 
+    /// Removes a transcript; fine if there is none.
+    ///
+    /// # Errors
+    /// [`StoreError::Busy`] while it is being compacted; what the disk says.
+    pub fn discard(&self, file: &TranscriptFile) -> Result<(), StoreError> {
+        if self.0.compacting.borrow().contains(file.path()) {
+            return Err(StoreError::Busy);
+        }
+        self.forget(file.path());
+        self.0.saver.remove(file.path())
+    }
+
     /// Forgets what is known of a file's end; it is read again with the next append.
     pub(super) fn forget(&self, path: &Path) {
         self.0.open.borrow_mut().remove(path);

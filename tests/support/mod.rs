@@ -8,6 +8,7 @@
 )]
 
 pub mod device;
+pub mod http;
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};

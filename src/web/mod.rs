@@ -1,0 +1,186 @@
+//! HTTP beside the WebSocket, on the same port (connection.md section 7).
+//!
+//! A route is a row: path, how large its body may be, and its function. It is given a whole request
+//! and gives back a whole answer, or one that streams. It touches no socket: `net/http.rs` reads and
+//! writes.
+
+mod chat_completions;
+mod guard;
+pub mod metrics;
+mod pages;
+mod prompt;
+mod responses;
+mod run;
+mod sse;
+
+use std::fmt;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use hyper::body::{Body, Bytes, Frame, SizeHint};
+use hyper::header::{
+    CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, X_CONTENT_TYPE_OPTIONS,
+};
+use hyper::{Method, Response, StatusCode};
+use serde_json::{Value, json};
+use smol::stream::Stream;
+
+use crate::config::Config;
+use crate::gateway::Gateway;
+use crate::gateway::handshake::Origin;
+use crate::sys::LocalFuture;
+
+/// A request, read as a whole.
+#[derive(Debug)]
+pub struct Call {
+    /// The gateway.
+    pub gateway: Rc<Gateway>,
+    /// The verb.
+    pub method: Method,
+    /// The path, without the query.
+    pub path: String,
+    /// The header fields.
+    pub headers: HeaderMap,
+    /// The body, within the route's bound.
+    pub body: Vec<u8>,
+    /// Where it comes from.
+    pub origin: Origin,
+}
+
+impl Call {
+    /// A header's text, if it is there and readable.
+    #[must_use]
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name)?.to_str().ok().map(str::trim).filter(|text| !text.is_empty())
+    }
+
+    /// The body as JSON.
+    ///
+    /// # Errors
+    /// What is wrong with it, as a 400.
+    pub fn json(&self) -> Result<Value, Box<Answer>> {
+        let wrong = |what: &str| Box::new(invalid(&format!("Invalid JSON: {what}")));
+        match serde_json::from_slice::<Value>(&self.body) {
+            Ok(value) if value.is_object() => Ok(value),
+            Ok(_) => Err(wrong("an object is expected")),
+            Err(error) => Err(wrong(&error.to_string())),
+        }
+    }
+}
+
+/// An answer.
+pub type Answer = Response<Content>;
+
+/// A body that is there, or one that comes.
+pub enum Content {
+    /// All of it.
+    Whole(Option<Bytes>),
+    /// Pieces, until it ends.
+    Stream(Pin<Box<dyn Stream<Item = Vec<u8>>>>),
+}
+
+impl fmt::Debug for Content {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Whole(bytes) => f.debug_tuple("Whole").field(&bytes.as_ref().map(Bytes::len)).finish(),
+            Self::Stream(_) => f.write_str("Stream"),
+        }
+    }
+}
+
+impl Body for Content {
+    type Data = Bytes;
+    type Error = std::convert::Infallible;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        match &mut *self {
+            Self::Whole(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
+            Self::Stream(stream) => {
+                stream.as_mut().poll_next(cx).map(|piece| piece.map(|piece| Ok(Frame::data(piece.into()))))
+            }
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Whole(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, Bytes::len) as u64),
+            Self::Stream(_) => SizeHint::default(),
+        }
+    }
+}
+
+/// One row.
+#[derive(Clone, Copy, Debug)]
+pub struct Route {
+    /// The path, exactly.
+    pub path: &'static str,
+    /// What it is, for the documentation.
+    pub doc: &'static str,
+    /// The verb that it takes.
+    pub verb: Verb,
+    /// Whether the configuration has it on.
+    pub is_on: fn(&Config) -> bool,
+    /// Largest body, bytes.
+    pub body_max: fn(&Config) -> usize,
+    /// Its function.
+    pub run: fn(Call) -> LocalFuture<'static, Answer>,
+}
+
+/// The verbs of routes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verb {
+    /// `GET`, and `HEAD` without the body.
+    Get,
+    /// `POST`.
+    Post,
+}
+
+/// Every route, in the order in which they are tried.
+pub const ROUTES: &[&[Route]] = &[chat_completions::ROUTES, responses::ROUTES, metrics::ROUTES, pages::ROUTES];
+
+/// The route of a path, if it is on.
+#[must_use]
+pub fn find(config: &Config, path: &str) -> Option<&'static Route> {
+    ROUTES.iter().flat_map(|group| group.iter()).find(|route| route.path == path && (route.is_on)(config))
+}
+
+/// A text answer.
+#[must_use]
+pub fn text(status: StatusCode, body: impl Into<Vec<u8>>) -> Answer {
+    of(status, "text/plain; charset=utf-8", body.into())
+}
+
+/// A JSON answer.
+#[must_use]
+pub fn json_answer(status: StatusCode, body: &Value) -> Answer {
+    of(status, "application/json; charset=utf-8", body.to_string().into_bytes())
+}
+
+/// 400 in the form of the reference.
+#[must_use]
+pub fn invalid(message: &str) -> Answer {
+    json_answer(StatusCode::BAD_REQUEST, &json!({"error": {"message": message, "type": "invalid_request_error"}}))
+}
+
+/// Any answer of known bytes.
+#[must_use]
+pub fn of(status: StatusCode, content_type: &'static str, body: Vec<u8>) -> Answer {
+    let mut answer = Response::new(Content::Whole(Some(body.into())));
+    *answer.status_mut() = status;
+    common(answer.headers_mut(), content_type);
+    answer
+}
+
+/// The header fields that every answer has.
+fn common(headers: &mut HeaderMap, content_type: &'static str) {
+    let fields: [(HeaderName, &'static str); 4] = [
+        (CONTENT_TYPE, content_type),
+        (CONNECTION, "close"),
+        (CACHE_CONTROL, "no-store"),
+        (X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    ];
+    for (name, value) in fields {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+}
