@@ -223,6 +223,10 @@ fn read_limits(root: &Field<'_>, notes: &mut Notes<'_>) -> Limits {
             let _ = limits.set(name, value);
         }
     }
+    if section.find("nodeMaxPayload").is_none() {
+        // Who makes the whole smaller has not asked for a part that is larger.
+        limits.node_max_payload = limits.node_max_payload.min(limits.total_incoming_bytes);
+    }
     for (part, part_value, whole, whole_value) in [
         ("maxBufferedBytes", limits.max_buffered_bytes, "totalBufferedBytes", limits.total_buffered_bytes),
         ("maxPayload", limits.max_payload, "totalIncomingBytes", limits.total_incoming_bytes),
