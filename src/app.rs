@@ -21,7 +21,10 @@ use crate::rpc::Table;
 use crate::runs::choice::LocalServer;
 use crate::runs::tools::Tools;
 use crate::runs::{Context, Runs};
-use crate::stores::{DeviceStore, NodePairStore, Saver, SessionStore, StoreError, Stores, TranscriptStore, UsageStore};
+use crate::stores::{
+    DeviceStore, ExecApprovals, NodeNames, NodePairStore, Saver, SessionStore, StoreError, Stores, TranscriptStore,
+    UsageStore, VoiceWake,
+};
 use crate::sys::Sys;
 use crate::wire::DIALECTS;
 
@@ -72,7 +75,11 @@ pub fn assemble(start: Start) -> Result<Front, StoreError> {
     let usage = UsageStore::load(&sys, &saver, &places.state_dir, sys.zone.clone())?;
     let devices = Rc::new(DeviceStore::load(&sys, &saver, &places.state_dir)?);
     let node_pairs = Rc::new(NodePairStore::load(&sys, &saver, &places.state_dir)?);
-    let stores = Stores { saver, sessions, transcripts, usage, devices, node_pairs };
+    let exec_approvals = ExecApprovals::new(&sys, &saver, &places.state_dir);
+    let voice_wake = VoiceWake::load(&sys, &saver, &places.state_dir)?;
+    let node_names = NodeNames::load(&sys, &saver, &places.state_dir)?;
+    let stores =
+        Stores { saver, sessions, transcripts, usage, devices, node_pairs, exec_approvals, voice_wake, node_names };
 
     let rules = Rc::new(Rules {
         trusted_proxies: config.gateway.trusted_proxies.clone(),

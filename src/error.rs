@@ -14,6 +14,8 @@ pub enum Code {
     InvalidRequest,
     /// The device or node is not paired.
     NotPaired,
+    /// No such node is paired; `NOT_PAIRED` for guide connections (connection.md appendix C, 15).
+    NodeUnknown,
     /// The node or channel is not linked (connected).
     NotLinked,
     /// The agent took too long.
@@ -28,7 +30,7 @@ impl Code {
     pub fn name(self) -> &'static str {
         match self {
             Self::InvalidRequest => "INVALID_REQUEST",
-            Self::NotPaired => "NOT_PAIRED",
+            Self::NotPaired | Self::NodeUnknown => "NOT_PAIRED",
             Self::NotLinked => "NOT_LINKED",
             Self::AgentTimeout => "AGENT_TIMEOUT",
             Self::Unavailable => "UNAVAILABLE",

@@ -14,6 +14,7 @@ pub mod journal;
 pub mod limits;
 pub mod methods;
 pub mod net;
+pub mod nodes;
 pub mod rpc;
 pub mod runs;
 pub mod secret;

@@ -73,6 +73,8 @@ limits! {
     handshake_ms / "handshakeMs" = 10000 in 1000..=60000, full: "HTTP 408 before the upgrade, close 1000 after it";
     /// Largest incoming message after the handshake, bytes; announced as policy.maxPayload.
     max_payload / "maxPayload" = 1048576 in 16384..=26214400, full: "close 1009";
+    /// The same for nodes, which return pictures; announced in their hello-ok.
+    node_max_payload / "nodeMaxPayload" = 8388608 in 16384..=26214400, full: "the message is dropped, the invoke that waits for it fails; close 1009 for one in fragments";
     /// Unsent bytes of one connection; announced as policy.maxBufferedBytes.
     max_buffered_bytes / "maxBufferedBytes" = 10485760 in 262144..=67108864, full: "droppable events are skipped, then close 1008 `slow consumer` (without a close frame within a frame over 16 KiB)";
     /// Unsent bytes of all connections together.
@@ -231,6 +233,40 @@ pub const LOG_SECRETS: usize = 256;
 pub const LOG_TAIL_LINES: usize = 5000;
 /// Bytes read for one answer of logs.tail (methods.md 14.3).
 pub const LOG_TAIL_BYTES: u64 = 1_000_000;
+/// Start and end of a message over nodeMaxPayload that are kept to find what waits for it, bytes each.
+pub const SKIPPED_EDGE_BYTES: usize = 2 * 1024;
+/// Invokes of one node that wait for its answer.
+pub const INVOKES_PER_NODE: usize = 32;
+/// Invokes of all nodes that wait for an answer.
+pub const INVOKES: usize = 256;
+/// Longest time that an invoke waits, ms. A longer one is cut to it.
+pub const INVOKE_MS_MAX: u64 = 60 * 60 * 1000;
+/// Largest answer of a node that is remembered for its idempotency key, bytes.
+pub const INVOKE_REMEMBERED_BYTES: usize = 256 * 1024;
+/// Sessions that one node may be subscribed to. The oldest leaves.
+pub const NODE_SUBSCRIPTIONS: usize = 64;
+/// Nodes that are remembered as known after they left. The oldest leaves.
+pub const NODES_SEEN: usize = 256;
+/// Names that an owner gave to nodes.
+pub const NODE_NAMES: usize = 256;
+/// Text of a voice transcript or an agent request of a node, characters (connection.md 6.4).
+pub const NODE_TEXT_CHARS: usize = 20_000;
+/// Exec approvals that wait for a decision.
+pub const APPROVALS_PENDING: usize = 64;
+/// Longest time that an exec approval waits for its decision, ms. A longer one is cut to it.
+pub const APPROVAL_MS_MAX: u64 = 60 * 60 * 1000;
+/// Time in which a granted exec approval may be used, ms.
+pub const APPROVAL_USE_MS: u64 = 5 * 60 * 1000;
+/// Granted exec approvals that may still be used. The oldest leaves.
+pub const APPROVALS_GRANTED: usize = 256;
+/// A command, path or key of an exec approval, characters.
+pub const APPROVAL_TEXT_CHARS: usize = 16 * 1024;
+/// The file of exec approvals, bytes. A larger one is set aside; a write that would make one is refused.
+pub const APPROVALS_FILE_BYTES: usize = 512 * 1024;
+/// The log of exec decisions, bytes; then it becomes `.old.jsonl` and a new one begins.
+pub const APPROVALS_LOG_BYTES: u64 = 1024 * 1024;
+/// A settings file, bytes. A larger one is set aside.
+pub const SETTINGS_FILE_BYTES: u64 = 256 * 1024;
 /// Threads that wait for the disk at once. Host names are looked up by another one for each run that goes.
 pub const POOL_THREADS: usize = 2;
 
@@ -290,6 +326,25 @@ pub const FIXED: &[(&str, u64, &str)] = &[
     ("body of /v1/responses, bytes", RESPONSES_BYTES as u64, "HTTP 413"),
     ("message of a log line, bytes", LOG_LINE_BYTES as u64, "cut"),
     ("log lines in memory, bytes", LOG_MEMORY_BYTES as u64, "the oldest leave"),
+    ("invokes that wait for one node", INVOKES_PER_NODE as u64, "UNAVAILABLE, retryable"),
+    ("invokes that wait for all nodes", INVOKES as u64, "UNAVAILABLE, retryable"),
+    ("waiting time of an invoke, ms", INVOKE_MS_MAX, "cut to it"),
+    (
+        "answer of a node that is remembered, bytes",
+        INVOKE_REMEMBERED_BYTES as u64,
+        "a repeat hears that it was too large",
+    ),
+    ("sessions that a node is subscribed to", NODE_SUBSCRIPTIONS as u64, "the oldest leaves"),
+    ("names given to nodes", NODE_NAMES as u64, "INVALID_REQUEST"),
+    ("text of a node's event, characters", NODE_TEXT_CHARS as u64, "the event is ignored"),
+    ("exec approvals that wait for a decision", APPROVALS_PENDING as u64, "UNAVAILABLE, retryable"),
+    ("waiting time of an exec approval, ms", APPROVAL_MS_MAX, "cut to it"),
+    ("time in which a granted exec approval may be used, ms", APPROVAL_USE_MS, "it is no longer vouched for"),
+    ("granted exec approvals that may be used", APPROVALS_GRANTED as u64, "the oldest is no longer vouched for"),
+    ("text of an exec approval, characters", APPROVAL_TEXT_CHARS as u64, "INVALID_REQUEST"),
+    ("file of exec approvals, bytes", APPROVALS_FILE_BYTES as u64, "INVALID_REQUEST; when reading, set aside"),
+    ("log of exec decisions, bytes", APPROVALS_LOG_BYTES, "it becomes the old one"),
+    ("settings file, bytes", SETTINGS_FILE_BYTES, "set aside"),
     ("threads that wait for the disk", POOL_THREADS as u64, "the next one waits"),
     ("message that a command takes from a gateway, bytes", CLIENT_MESSAGE_BYTES as u64, "the command fails"),
     ("standard input of a command, bytes", CLIENT_INPUT_BYTES, "the command fails"),
@@ -323,6 +378,7 @@ mod tests {
         let limits = Limits::default();
         assert!(limits.max_buffered_bytes <= limits.total_buffered_bytes);
         assert!(limits.max_payload <= limits.total_incoming_bytes);
+        assert!(limits.node_max_payload <= limits.total_incoming_bytes);
         assert!(limits.history_bytes < limits.max_buffered_bytes);
         assert!(limits.calls_per_connection <= limits.calls_in_flight);
     }

@@ -14,6 +14,7 @@
 //! | `event` | the next event with that name (of the native dialect) has this `payload` |
 //! | `send`, `reply` | sends a text as it is; the next response frame is `reply`, or none comes when it is null |
 //! | `connect`, `with` | opens another connection of that name; `with` changes the handshake's params |
+//! | `close`, `hang_up` | the next frame on that connection (`on`) is this close; that connection is ended by us |
 //! | `open`, `first`, `text`, `frames` | a socket at that path, what is sent first, and all frames up to the close |
 //! | `only` | the step is for that dialect alone |
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may panic, in its helpers too")]
@@ -128,6 +129,12 @@ impl Play {
         } else if let Some(name) = step["connect"].as_str() {
             let client = Client::connect_with(self.gateway.port, self.dialect, &step["with"]);
             self.clients.insert(name.to_owned(), client);
+        } else if step["close"].is_array() {
+            let on = step["on"].as_str().unwrap_or("first").to_owned();
+            let frame = self.client(&on).find_close();
+            self.check(&step["close"], &frame["close"], "close");
+        } else if let Some(name) = step["hang_up"].as_str() {
+            self.clients.remove(name).unwrap().hang_up();
         } else {
             panic!("{}: not a step: {step}", self.place);
         }
@@ -290,5 +297,7 @@ golden! {
     chats_go_as_written: "chat.jsonl" on BOTH;
     commands_are_answered_as_written: "commands.jsonl" on BOTH;
     sessions_are_listed_and_changed_as_written: "sessions.jsonl" on BOTH;
+    nodes_are_asked_and_answer_as_written: "nodes.jsonl" on BOTH;
+    commands_are_approved_as_written: "approvals.jsonl" on BOTH;
     scopes_are_enforced_as_written: "scopes.jsonl" on BOTH;
 }

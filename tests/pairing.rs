@@ -133,6 +133,9 @@ fn a_proof_is_refused_for_what_is_wrong_with_it_in_the_documented_order() {
     assert_eq!(try_with(&[], &ask, &cut), "device signature invalid");
     // A bad signature is reported before bad credentials.
     assert_eq!(try_with(&[], &ask.clone().token("wrong"), &cut), "device signature invalid");
+    // As recorded in 02c-device-but-no-token, whose own signature is too old by now.
+    let missing = try_with(&[], &ask.clone().token(""), nothing);
+    assert_eq!(missing, "unauthorized: gateway token missing (provide gateway auth token)");
     let wrong = try_with(&[], &ask.clone().token("wrong"), nothing);
     assert_eq!(wrong, "unauthorized: gateway token mismatch (provide gateway auth token)");
 }

@@ -12,6 +12,8 @@
 )]
 #![allow(clippy::disallowed_methods, reason = "tests read files")]
 
+#[path = "transcripts/parties.rs"]
+mod parties;
 mod support;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -51,15 +53,17 @@ const METHODS: [&str; 22] = [
 ];
 
 /// Recordings of handshakes and of frames that are no request.
-const HANDSHAKES: [&str; 7] = [
+const HANDSHAKES: [&str; 6] = [
     "02-wrong-token",
     "02b-no-auth-no-device",
-    "02c-device-but-no-token",
     "03-protocol-mismatch",
     "04a-not-json",
     "04b-not-a-request",
     "04c-not-connect",
 ];
+
+/// Recordings with several connections.
+const PARTIES: [&str; 3] = ["08-node-invoke", "13-exec-approval", "15-node-events-and-subscription"];
 
 /// Runs whose events don't come, and why.
 const WITHOUT_EVENTS: [(&str, &str); 5] = [
@@ -105,6 +109,8 @@ const DELIBERATE: &[(&str, &str, &str)] = &[
     ("chat.inject", "/payload is new", "a message is written before it is acknowledged, so there is a transcript"),
     ("chat.send", "/error is missing", "/send off is a command that this version doesn't have"),
     ("chat.send", "/payload is new", "/send off is a command that this version doesn't have"),
+    ("exec.approval.request", "/payload/bindingHash is new", "tells what the decision is bound to"),
+    ("health", "/payload/agents[]/heartbeat/everyMs is null", "no heartbeat is configured"),
     ("health", "/payload/runs is new", "more is told"),
     ("health", "/payload/status is new", "the guide wants it"),
     ("health", "/payload/storage is new", "more is told"),
@@ -338,6 +344,12 @@ fn recorded_calls_are_answered_in_the_recorded_shape() {
         let mut replay = Replay { file, client, sent, runs, seen, findings: &mut findings };
         for line in lines(&dir, file) {
             replay.line(&line, &known);
+        }
+    }
+    for file in PARTIES {
+        let mut parties = parties::Parties::new(file, &gateway, &mut findings);
+        for line in lines(&dir, file) {
+            parties.line(&line);
         }
     }
     for (row, (about, what, _)) in DELIBERATE.iter().enumerate() {

@@ -36,6 +36,8 @@ pub struct Gateway {
     pub allow_tailscale: bool,
     /// What is served beside the WebSocket.
     pub http: HttpEndpoints,
+    /// What nodes may be asked to do, beside the table of `nodes/policy.rs`.
+    pub nodes: NodeRules,
     /// The bounds.
     pub limits: Limits,
 }
@@ -54,6 +56,15 @@ pub struct HttpEndpoints {
     pub metrics: bool,
     /// `/healthz` and `/readyz`.
     pub healthz: bool,
+}
+
+/// `gateway.nodes`: exact command names (connection.md 6.2).
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct NodeRules {
+    /// Allowed on every platform.
+    pub allow_commands: Vec<String>,
+    /// Allowed on none, whatever else says so.
+    pub deny_commands: Vec<String>,
 }
 
 /// What clients have to show.
@@ -99,6 +110,10 @@ pub(super) fn read(root: &Field<'_>, env: &BTreeMap<String, String>, notes: &mut
         insecure_control_ui: at("controlUi.allowInsecureAuth").and_then(|field| field.flag()).unwrap_or(false),
         allow_tailscale: at("auth.allowTailscale").and_then(|field| field.flag()).unwrap_or(false),
         http: read_http(root),
+        nodes: NodeRules {
+            allow_commands: read_list(at("nodes.allowCommands"), command_name, "the name of a command", notes),
+            deny_commands: read_list(at("nodes.denyCommands"), command_name, "the name of a command", notes),
+        },
         limits: read_limits(root, notes),
     };
     check_open_bind(root, &gateway, env, notes);
@@ -228,6 +243,10 @@ fn read_list<T>(
     out
 }
 
+fn command_name(text: &str) -> Option<String> {
+    (!text.is_empty()).then(|| text.to_owned())
+}
+
 fn read_limits(root: &Field<'_>, notes: &mut Notes<'_>) -> Limits {
     let mut limits = Limits::default();
     let Some(section) = root.find("gateway.limits") else { return limits };
@@ -237,9 +256,14 @@ fn read_limits(root: &Field<'_>, notes: &mut Notes<'_>) -> Limits {
             let _ = limits.set(name, value);
         }
     }
+    if section.find("nodeMaxPayload").is_none() {
+        // Who makes the whole smaller has not asked for a part that is larger.
+        limits.node_max_payload = limits.node_max_payload.min(limits.total_incoming_bytes);
+    }
     for (part, part_value, whole, whole_value) in [
         ("maxBufferedBytes", limits.max_buffered_bytes, "totalBufferedBytes", limits.total_buffered_bytes),
         ("maxPayload", limits.max_payload, "totalIncomingBytes", limits.total_incoming_bytes),
+        ("nodeMaxPayload", limits.node_max_payload, "totalIncomingBytes", limits.total_incoming_bytes),
         ("historyBytes", limits.history_bytes, "maxBufferedBytes", limits.max_buffered_bytes),
         ("callsPerConnection", limits.calls_per_connection, "callsInFlight", limits.calls_in_flight),
         ("laneQueue", limits.lane_queue, "runsQueued", limits.runs_queued),

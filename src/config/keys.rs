@@ -143,6 +143,13 @@ pub(super) const KEYS: &[Key] = &[
     ),
     key("gateway.controlUi.enabled", Type::Anything, "-", "accepted, without effect"),
     key("gateway.controlUi.basePath", Type::Anything, "-", "accepted, without effect"),
+    key(
+        "gateway.nodes.allowCommands",
+        Type::Texts,
+        "none",
+        "commands that nodes of every platform may be asked to run, beside those of their platform",
+    ),
+    key("gateway.nodes.denyCommands", Type::Texts, "none", "commands that no node may be asked to run"),
     key("agents.defaults.model", Type::Text(256), "-", MODEL),
     key("agents.defaults.model.primary", Type::Text(256), "anthropic/claude-opus-4-5", MODEL),
     key(
@@ -325,7 +332,7 @@ pub(super) const UNUSED: &[&str] = &[
     "gateway.tailscale",
     "gateway.reload",
     "gateway.tls",
-    "gateway.nodes",
+    "gateway.nodes.browser",
     "gateway.remote",
     "agents.defaults.models.*.params",
     "agents.defaults.skipBootstrap",

@@ -90,6 +90,7 @@ const HOT: &[&str] = &[
     "channels",
     "cron",
     "gateway.auth",
+    "gateway.nodes",
     "gateway.reload",
     "gateway.remote",
     "hooks",
@@ -188,7 +189,7 @@ fn read_assistant(root: &Field<'_>) -> Assistant {
     Assistant { name: text("ui.assistant.name"), avatar: text("ui.assistant.avatar") }
 }
 
-/// One digest per top-level key; `gateway` by its own keys, because two of them are applied hot.
+/// One digest per top-level key; `gateway` by its own keys, because some of them are applied hot.
 fn areas(root: &Node) -> BTreeMap<String, [u8; 32]> {
     let field = Field::root(root);
     let mut out = BTreeMap::new();

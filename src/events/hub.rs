@@ -119,7 +119,7 @@ impl Hub {
         let event = Event { kind, payload, state_version: kind.versioned.then(|| self.version()) };
         let mut encoded: [Option<Encoded>; DIALECTS.len()] = Default::default();
         let peers = self.0.peers.borrow();
-        for peer in peers.values().filter(|peer| peer.hears(kind.audience)) {
+        for peer in peers.values().filter(|peer| peer.hears(kind.audience) || peer.follows(&event)) {
             let Some(slot) = encoded.get_mut(peer.dialect.index()) else { continue };
             let encode = || match peer.dialect.event(&event) {
                 Some(body) => self.share(&peers, body),

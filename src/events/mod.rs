@@ -4,6 +4,7 @@
 //! the outboxes, which are bounded.
 
 pub mod budget;
+pub mod following;
 pub mod hub;
 pub mod outbox;
 pub mod peer;
@@ -135,6 +136,56 @@ pub static NODE_PAIR_RESOLVED: Kind = Kind {
     doc: "A node's request was approved or rejected.",
 };
 
+/// Whether people talk to the assistant, and where in a conversation they are.
+pub static TALK_MODE: Kind = Kind {
+    name: "talk.mode",
+    guide_name: "talk.mode",
+    audience: Audience::Operators,
+    drop_if_slow: true,
+    versioned: false,
+    doc: "Talk mode was switched on or off, or has reached another phase.",
+};
+
+/// A gateway's call to a node.
+pub static NODE_INVOKE_REQUEST: Kind = Kind {
+    name: "node.invoke.request",
+    guide_name: "node.invoke.request",
+    audience: Audience::Direct,
+    drop_if_slow: false,
+    versioned: false,
+    doc: "A command for this node, which answers with node.invoke.result.",
+};
+
+/// The words that wake a listening device.
+pub static VOICEWAKE_CHANGED: Kind = Kind {
+    name: "voicewake.changed",
+    guide_name: "voicewake.changed",
+    audience: Audience::Everyone,
+    drop_if_slow: true,
+    versioned: false,
+    doc: "The words that wake a listening device; also sent to a node after it connected.",
+};
+
+/// Somebody is asked whether a command may run.
+pub static EXEC_APPROVAL_REQUESTED: Kind = Kind {
+    name: "exec.approval.requested",
+    guide_name: "exec.approval.requested",
+    audience: Audience::Approvals,
+    drop_if_slow: true,
+    versioned: false,
+    doc: "A command waits for somebody to allow or deny it, until expiresAtMs.",
+};
+
+/// Somebody has answered.
+pub static EXEC_APPROVAL_RESOLVED: Kind = Kind {
+    name: "exec.approval.resolved",
+    guide_name: "exec.approval.resolved",
+    audience: Audience::Approvals,
+    drop_if_slow: true,
+    versioned: false,
+    doc: "A waiting command was allowed or denied; not sent when nobody decided in time.",
+};
+
 /// Every kind, in the order in which hello-ok lists them.
 pub static EVENTS: &[&Kind] = &[
     &CHALLENGE,
@@ -142,12 +193,17 @@ pub static EVENTS: &[&Kind] = &[
     &CHAT,
     &PRESENCE,
     &TICK,
+    &TALK_MODE,
     &SHUTDOWN,
     &HEALTH,
     &NODE_PAIR_REQUESTED,
     &NODE_PAIR_RESOLVED,
+    &NODE_INVOKE_REQUEST,
     &DEVICE_PAIR_REQUESTED,
     &DEVICE_PAIR_RESOLVED,
+    &VOICEWAKE_CHANGED,
+    &EXEC_APPROVAL_REQUESTED,
+    &EXEC_APPROVAL_RESOLVED,
 ];
 
 #[cfg(test)]

@@ -3,10 +3,11 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
+use super::following::Following;
 use super::outbox::{Outbox, Pushed, Shared, Tail};
 use crate::sys::tasks::Task;
 use crate::wire::Dialect;
-use crate::wire::event::Audience;
+use crate::wire::event::{Audience, Event};
 use crate::wire::handshake::{Client, Grant, Offer, Role};
 
 /// One admitted connection.
@@ -32,6 +33,8 @@ pub struct Peer {
     pub presence_key: Option<String>,
     /// What it has still to be sent.
     pub outbox: Rc<Outbox>,
+    /// The sessions that it wants to hear of, as a node.
+    following: RefCell<Following>,
     /// Number of the last event it was meant to get, sent or skipped.
     seq: Cell<u64>,
     /// Calls that wait for their answer; dropping them with the connection cancels them.
@@ -72,6 +75,7 @@ impl Peer {
             address,
             presence_key,
             outbox,
+            following: RefCell::default(),
             seq: Cell::new(0),
             calls: RefCell::new(Vec::new()),
             next_call: Cell::new(0),
@@ -97,6 +101,17 @@ impl Peer {
             Audience::Approvals => self.grant.role == Role::Operator && self.has_scope("operator.approvals"),
             Audience::Direct => false,
         }
+    }
+
+    /// Whether it is a node that is subscribed to what the event is about (connection.md 6.5).
+    #[must_use]
+    pub fn follows(&self, event: &Event) -> bool {
+        self.grant.role == Role::Node && self.following.borrow().covers(event)
+    }
+
+    /// Changes what it is subscribed to.
+    pub fn change_following(&self, change: impl FnOnce(&mut Following)) {
+        change(&mut self.following.borrow_mut());
     }
 
     /// Queues an event with this connection's next number. A skipped one uses up its number, so that

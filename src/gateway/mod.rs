@@ -10,7 +10,9 @@ pub mod dedupe;
 pub mod handshake;
 pub mod health;
 pub mod identity;
+pub mod invoke;
 pub mod lag;
+pub mod nodes;
 pub mod pairing;
 pub mod post;
 pub mod presence;
@@ -32,15 +34,17 @@ use crate::events::peer::Admission;
 use crate::events::{EVENTS, HEALTH, Hub, PRESENCE, Peer, SHUTDOWN, TICK};
 use crate::journal::Journal;
 use crate::limits::{Limits, SHUTDOWN_GRACE_MS};
+use crate::nodes::Nodes;
 use crate::runs::Runs;
 use crate::stores::{KeyRules, SessionKey, Stores};
 use crate::sys::Sys;
-use crate::wire::handshake::{Client, Connect, Grant, Hello, Policy, SessionDefaults};
+use crate::wire::handshake::{Client, Connect, Grant, Hello, Policy, Role, SessionDefaults};
 use crate::wire::{DIALECTS, Dialect};
 use auth::Auth;
 use dedupe::Dedupe;
 use handshake::Origin;
 use health::Health;
+use invoke::Flights;
 use pairing::Cleared;
 use presence::{Entry, Presence};
 
@@ -90,6 +94,10 @@ pub struct Gateway {
     pub runs: Runs,
     /// Answers that can be given again.
     pub answers: Dedupe,
+    /// Phones and other machines that offer commands.
+    pub nodes: Nodes,
+    /// Questions to nodes that several callers may wait for.
+    pub flights: Flights,
     /// The log.
     pub journal: Arc<Journal>,
     /// By dialect: the method and event names that hello-ok lists.
@@ -141,6 +149,8 @@ impl Gateway {
             incoming: Budget::new(bytes(limits.total_incoming_bytes)),
             calls: Budget::new(bytes(limits.calls_in_flight)),
             answers: Dedupe::new(bytes(limits.idempotency_keys)),
+            nodes: Nodes::default(),
+            flights: Flights::default(),
             offered: parts.methods.into_iter().zip(events).collect(),
             next_connection: Cell::new(1),
             presence_due: Cell::new(false),
@@ -222,6 +232,7 @@ impl Gateway {
         }));
         self.hub.send(&peer, self.hello(&peer, &connect.id));
         self.hub.join(Rc::clone(&peer));
+        self.node_arrived(&peer);
         self.refresh_health();
         log::info!(
             "connection {}: {} {} ({}, {})",
@@ -255,7 +266,10 @@ impl Gateway {
                 session_defaults: self.session_defaults(),
                 grant: &peer.grant,
                 policy: Policy {
-                    max_payload: self.limits.max_payload,
+                    max_payload: match peer.grant.role {
+                        Role::Node => self.limits.node_max_payload,
+                        Role::Operator | Role::Device => self.limits.max_payload,
+                    },
                     max_buffered_bytes: self.limits.max_buffered_bytes,
                     tick_interval_ms: self.limits.tick_interval_ms,
                 },
@@ -280,6 +294,7 @@ impl Gateway {
     pub fn dismiss(self: &Rc<Self>, peer: &Peer) {
         self.hub.leave(peer.id);
         peer.cancel_calls();
+        self.node_left(peer);
         if let Some(key) = &peer.presence_key {
             self.presence.disconnected(key, self.sys.clock.now_ms());
             self.presence_changed();

@@ -210,9 +210,11 @@ fn last_reset_ms(now_ms: u64, hour: u8, zone: &TimeZone) -> Option<u64> {
 #[must_use]
 pub fn store_error(error: &StoreError) -> Error {
     match error {
-        StoreError::TooLarge(..) | StoreError::BadSessionId | StoreError::EmptyKey | StoreError::TooManySessions(_) => {
-            Error::invalid(error.to_string())
-        }
+        StoreError::TooLarge(..)
+        | StoreError::BadSessionId
+        | StoreError::EmptyKey
+        | StoreError::TooManySessions(_)
+        | StoreError::TooManyNames(_) => Error::invalid(error.to_string()),
         StoreError::Busy => Error::unavailable(error.to_string()).retry_after(1000),
         _ => Error::unavailable(format!("could not be saved: {error}")),
     }

@@ -115,7 +115,7 @@ async fn agent(cx: Cx, params: AgentParams) -> Result<Value, Error> {
 }
 
 /// What a repeat of the request hears once the run has ended.
-fn end_of(run: &Run, outcome: &Outcome) -> Answer {
+pub(super) fn end_of(run: &Run, outcome: &Outcome) -> Answer {
     answer_of(run, outcome).map(|payload| payload.to_string().into_bytes().into())
 }
 

@@ -135,7 +135,7 @@ async fn send(cx: Cx, params: SendParams) -> Result<Value, Error> {
 }
 
 /// What a repeat of the request hears once the run has ended.
-fn end_of(run: &Run, outcome: &Outcome) -> Answer {
+pub(super) fn end_of(run: &Run, outcome: &Outcome) -> Answer {
     let run_id = &run.ask.run_id;
     match &outcome.end {
         End::Completed | End::Stopped(_) => {
@@ -153,7 +153,8 @@ async fn say(cx: &Cx, key: &SessionKey, shown_key: &str, run_id: &str, reply: St
     write_ours(cx, key, &reply).await?;
     let done = json!({"runId": run_id, "status": "ok"}).to_string().into_bytes();
     gateway.answers.put(KIND, run_id, Ok(done.into()), gateway.uptime_ms());
-    let mut stream = RunStream::new(gateway.sys.clone(), gateway.hub.clone(), run_id.to_owned(), shown_key.to_owned());
+    let mut stream =
+        RunStream::new(gateway.sys.clone(), gateway.hub.clone(), run_id.to_owned(), key, shown_key.to_owned());
     gateway.sys.tasks.detach(async move {
         stream.skip_number();
         stream.chat(ChatState::Final { text: Some(reply), injected: true });
@@ -324,7 +325,7 @@ async fn inject(cx: Cx, params: InjectParams) -> Result<Injected, Error> {
     };
     let message_id = write_ours(&cx, &key, &text).await?;
     let run_id = format!("inject-{message_id}");
-    let mut stream = RunStream::new(gateway.sys.clone(), gateway.hub.clone(), run_id, params.session_key);
+    let mut stream = RunStream::new(gateway.sys.clone(), gateway.hub.clone(), run_id, &key, params.session_key);
     stream.chat(ChatState::Final { text: Some(text), injected: true });
     Ok(Injected { ok: true, message_id })
 }

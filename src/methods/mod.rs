@@ -5,14 +5,18 @@
 
 pub mod agent_run;
 pub mod agents;
+pub mod approvals;
 pub mod chat;
 pub mod devices;
 pub mod logs;
 pub mod node_pairing;
+pub mod node_side;
+pub mod nodes;
 pub mod sessions;
 pub mod sessions_change;
 pub mod system;
 pub mod usage;
+pub mod voice;
 
 use crate::rpc::Method;
 
@@ -21,11 +25,15 @@ pub const GROUPS: &[&[Method]] = &[
     system::METHODS,
     logs::METHODS,
     usage::METHODS,
+    approvals::METHODS,
+    voice::METHODS,
     agents::METHODS,
     sessions::METHODS,
     sessions_change::METHODS,
     node_pairing::METHODS,
     devices::METHODS,
     agent_run::METHODS,
+    nodes::METHODS,
+    node_side::METHODS,
     chat::METHODS,
 ];

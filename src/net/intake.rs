@@ -1,10 +1,11 @@
 //! The reading side of a connection under the WebSocket library.
 //!
-//! It counts what has come in since the last whole message, so that unfinished messages of all
+//! It keeps messages that are too large from being buffered (`sieve`); it counts what has come in since the last whole message, so that unfinished messages of all
 //! connections together stay within `totalIncomingBytes`; and it sends the library's own frames
 //! (pongs) through the outbox, so that everything written is counted in one place.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
 use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -12,6 +13,7 @@ use std::task::{Context, Poll};
 
 use smol::io::{AsyncRead, AsyncWrite};
 
+use super::sieve::{Excess, Sieve, Skipped};
 use super::socket::Socket;
 use crate::events::budget::Budget;
 use crate::events::outbox::Outbox;
@@ -41,25 +43,35 @@ pub struct Meter {
     /// Of them, bytes taken from the budget.
     taken: Cell<usize>,
     max: Cell<usize>,
+    sieve: RefCell<Sieve>,
     refusal: Cell<Option<Refusal>>,
 }
 
 impl Meter {
-    /// A meter that stops reading at `max` bytes without a whole message.
+    /// A meter that stops reading at `max` bytes without a whole message, and at the header of a message
+    /// of more than `message_max` bytes.
     #[must_use]
-    pub fn new(budget: Rc<Budget>, max: usize) -> Rc<Self> {
+    pub fn new(budget: Rc<Budget>, max: usize, message_max: u64) -> Rc<Self> {
         Rc::new(Self {
             budget,
             since: Cell::new(0),
             taken: Cell::new(0),
             max: Cell::new(max),
+            sieve: RefCell::new(Sieve::new(message_max)),
             refusal: Cell::new(None),
         })
     }
 
-    /// Changes the bound, as the handshake is over.
-    pub fn allow(&self, max: usize) {
+    /// Changes the bounds, as the handshake is over.
+    pub fn allow(&self, max: usize, message_max: u64, excess: Excess) {
         self.max.set(max);
+        self.sieve.borrow_mut().allow(message_max, excess);
+    }
+
+    /// A message that was too large and has been dropped since the last call.
+    #[must_use]
+    pub fn take_skipped(&self) -> Option<Skipped> {
+        self.sieve.borrow_mut().take_skipped()
     }
 
     /// A whole message has arrived.
@@ -109,36 +121,91 @@ pub struct Intake {
     outbox: Rc<Outbox>,
     meter: Rc<Meter>,
     reads: u32,
+    /// Bytes that come before what the socket has: read with the upgrade, or held back by the sieve.
+    /// The latter have been sifted.
+    early: VecDeque<u8>,
+    ready: VecDeque<u8>,
 }
 
 impl Intake {
-    /// Reads from `socket`, writes to `outbox`.
+    /// Reads `early` and then from `socket`, writes to `outbox`.
     #[must_use]
-    pub fn new(socket: Socket, outbox: Rc<Outbox>, meter: Rc<Meter>) -> Self {
-        Self { socket, outbox, meter, reads: 0 }
+    pub fn new(socket: Socket, early: Vec<u8>, outbox: Rc<Outbox>, meter: Rc<Meter>) -> Self {
+        Self { socket, outbox, meter, reads: 0, early: early.into(), ready: VecDeque::new() }
     }
+
+    /// Sifts what was read into `buffer`; `None` when nothing of it is left.
+    fn sift(&mut self, buffer: &mut [u8], count: usize) -> Option<io::Result<usize>> {
+        let sifted = self.meter.sieve.borrow_mut().sift(buffer.get_mut(..count).unwrap_or_default());
+        let kept = sifted.kept;
+        let refusal = self.meter.count(sifted.held.len() + kept).err();
+        if sifted.refused {
+            // What came before it is still heard; the next read finds the refusal.
+            self.meter.refusal.set(Some(Refusal::TooLarge));
+        }
+        if let Some(refusal) = refusal {
+            self.meter.refusal.set(Some(refusal));
+            return Some(Err(self.refuse()));
+        }
+        if sifted.held.is_empty() {
+            return (kept > 0).then_some(Ok(kept));
+        }
+        self.ready.extend(sifted.held);
+        self.ready.extend(buffer.get(..kept).unwrap_or_default());
+        Some(Ok(take(&mut self.ready, buffer)))
+    }
+
+    /// Nothing more is read: what it held is for the others, at once.
+    fn refuse(&self) -> io::Error {
+        self.meter.whole();
+        io::Error::other("incoming bytes over their bound")
+    }
+}
+
+/// Moves bytes from the queue into the buffer.
+fn take(queue: &mut VecDeque<u8>, buffer: &mut [u8]) -> usize {
+    let count = queue.len().min(buffer.len());
+    for (slot, byte) in buffer.iter_mut().zip(queue.drain(..count)) {
+        *slot = byte;
+    }
+    if queue.is_empty() {
+        queue.shrink_to_fit();
+    }
+    count
 }
 
 impl AsyncRead for Intake {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
-        if self.reads >= READS_PER_TURN {
-            self.reads = 0;
-            cx.waker().wake_by_ref();
-            return Poll::Pending;
+        loop {
+            if !self.ready.is_empty() {
+                return Poll::Ready(Ok(take(&mut self.ready, buffer)));
+            }
+            if self.meter.refusal.get().is_some() {
+                return Poll::Ready(Err(self.refuse()));
+            }
+            let has_news = self.meter.sieve.borrow().has_skipped();
+            if has_news || self.reads >= READS_PER_TURN {
+                self.reads = 0;
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            let count = if self.early.is_empty() {
+                let Poll::Ready(read) = Pin::new(&mut self.socket).poll_read(cx, buffer) else {
+                    self.reads = 0;
+                    return Poll::Pending;
+                };
+                read?
+            } else {
+                take(&mut self.early, buffer)
+            };
+            self.reads += 1;
+            if count == 0 {
+                return Poll::Ready(Ok(0));
+            }
+            if let Some(outcome) = self.sift(buffer, count) {
+                return Poll::Ready(outcome);
+            }
         }
-        let Poll::Ready(read) = Pin::new(&mut self.socket).poll_read(cx, buffer) else {
-            self.reads = 0;
-            return Poll::Pending;
-        };
-        self.reads += 1;
-        let count = read?;
-        if let Err(refusal) = self.meter.count(count) {
-            self.meter.refusal.set(Some(refusal));
-            // Nothing more is read: what it held is for the others, at once.
-            self.meter.whole();
-            return Poll::Ready(Err(io::Error::other("incoming bytes over their bound")));
-        }
-        Poll::Ready(Ok(count))
     }
 }
 
@@ -164,7 +231,7 @@ mod tests {
     #[test]
     fn unfinished_messages_draw_on_the_shared_room_and_give_it_back() {
         let budget = Budget::new(10_000);
-        let meter = Meter::new(Rc::clone(&budget), 100_000);
+        let meter = Meter::new(Rc::clone(&budget), 100_000, 100_000);
         assert_eq!(meter.count(INCOMING_ALLOWANCE_BYTES), Ok(()));
         assert_eq!(budget.used(), 0);
         assert_eq!(meter.count(6_000), Ok(()));
@@ -176,7 +243,7 @@ mod tests {
 
     #[test]
     fn pings_between_fragments_neither_count_nor_reset() {
-        let meter = Meter::new(Budget::new(10_000), 5_000);
+        let meter = Meter::new(Budget::new(10_000), 5_000, 5_000);
         meter.count(4_000).unwrap();
         for _ in 0..1_000 {
             meter.count(16).unwrap();

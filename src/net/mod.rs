@@ -10,6 +10,7 @@ pub mod intake;
 pub mod listen;
 pub mod origin;
 pub mod pipe;
+pub mod sieve;
 pub mod socket;
 pub mod writer;
 pub mod ws;

@@ -14,6 +14,7 @@ use smol::stream::Stream as _;
 
 use super::http::Upgraded;
 use super::intake::{Intake, Meter, Refusal};
+use super::sieve::{Excess, Skipped};
 use super::writer;
 use crate::events::outbox::Outbox;
 use crate::events::{CHALLENGE, Peer};
@@ -24,6 +25,7 @@ use crate::limits::{HANDSHAKE_MESSAGE_BYTES, READ_BUFFER_BYTES};
 use crate::rpc::{Table, dispatch};
 use crate::wire::Dialect as _;
 use crate::wire::event::{Event, Payload};
+use crate::wire::handshake::Role as ClientRole;
 use crate::wire::native::Native;
 
 /// Frame headers and masks that the meter sees beside a message's payload: room for a thousand
@@ -40,26 +42,28 @@ pub async fn serve(gateway: Rc<Gateway>, table: Rc<Table>, upgraded: Upgraded, d
     let Upgraded { socket, early, origin, guide_path, mut place } = upgraded;
     let limits = &gateway.limits;
     let outbox = Rc::new(Outbox::new(to_usize(limits.max_buffered_bytes), Rc::clone(&gateway.outgoing)));
-    let meter = Meter::new(Rc::clone(&gateway.incoming), HANDSHAKE_MESSAGE_BYTES + FRAMING_BYTES);
+    let meter = Meter::new(Rc::clone(&gateway.incoming), HANDSHAKE_MESSAGE_BYTES + FRAMING_BYTES, limits.max_payload);
     let writer = gateway.sys.tasks.spawn(writer::drain(
         socket.clone(),
         Rc::clone(&outbox),
         Rc::clone(&gateway.sys.clock),
         Duration::from_millis(limits.write_stall_ms),
     ));
-    let max_payload = to_usize(limits.max_payload);
+    // The sieve in the intake knows whose message may be how large.
+    let largest = to_usize(limits.max_payload.max(limits.node_max_payload));
     let config = WebSocketConfig::default()
         .read_buffer_size(READ_BUFFER_BYTES)
         .write_buffer_size(0)
         .max_write_buffer_size(64 * 1024)
-        .max_message_size(Some(max_payload))
-        .max_frame_size(Some(max_payload));
-    let intake = Intake::new(socket.clone(), Rc::clone(&outbox), Rc::clone(&meter));
-    let mut reader = WebSocketStream::from_partially_read(intake, early, Role::Server, Some(config)).await;
+        .max_message_size(Some(largest))
+        .max_frame_size(Some(largest));
+    let intake = Intake::new(socket.clone(), early, Rc::clone(&outbox), Rc::clone(&meter));
+    let mut reader = WebSocketStream::from_raw_socket(intake, Role::Server, Some(config)).await;
 
     let nonce = (!guide_path).then(|| challenge(&gateway, &outbox));
     let peer = async {
-        let text = next_text(&mut reader, &meter, &outbox).await?;
+        // Nothing is skipped before the handshake is over.
+        let Some(Incoming::Text(text)) = next_text(&mut reader, &meter, &outbox).await else { return None };
         enter(&gateway, &text, nonce.as_deref(), &origin, &outbox).await
     };
     let peer = gateway.sys.clock.before(deadline, peer).await;
@@ -69,9 +73,18 @@ pub async fn serve(gateway: Rc<Gateway>, table: Rc<Table>, upgraded: Upgraded, d
     }
     if let Ok(Some(peer)) = peer {
         place.admitted();
-        meter.allow(max_payload + FRAMING_BYTES);
-        while let Some(text) = next_text(&mut reader, &meter, &outbox).await {
-            dispatch::frame(&table, &gateway, &peer, &text);
+        let (max_payload, excess) = match peer.grant.role {
+            ClientRole::Node => (limits.node_max_payload, Excess::Skip),
+            ClientRole::Operator | ClientRole::Device => (limits.max_payload, Excess::Refuse),
+        };
+        meter.allow(to_usize(max_payload) + FRAMING_BYTES, max_payload, excess);
+        while let Some(incoming) = next_text(&mut reader, &meter, &outbox).await {
+            match incoming {
+                Incoming::Text(text) => dispatch::frame(&table, &gateway, &peer, &text),
+                Incoming::TooLarge(skipped) => {
+                    dispatch::too_large(&gateway, &peer, skipped.bytes, &[&skipped.head, &skipped.tail]);
+                }
+            }
         }
         gateway.dismiss(&peer);
     }
@@ -166,24 +179,40 @@ impl std::ops::Deref for Text {
     }
 }
 
+/// What comes in.
+#[derive(Debug)]
+enum Incoming {
+    /// A message.
+    Text(Text),
+    /// A node's message that was too large and is gone.
+    TooLarge(Skipped),
+}
+
 /// The next message; `None` once the connection is to end, for whatever reason.
-async fn next_text(reader: &mut Reader, meter: &Meter, outbox: &Outbox) -> Option<Text> {
+async fn next_text(reader: &mut Reader, meter: &Meter, outbox: &Outbox) -> Option<Incoming> {
     loop {
         let next = poll_fn(|cx| {
             if outbox.poll_closing(cx).is_ready() {
                 return Poll::Ready(None);
             }
-            Pin::new(&mut *reader).poll_next(cx)
+            match Pin::new(&mut *reader).poll_next(cx) {
+                Poll::Pending => meter.take_skipped().map_or(Poll::Pending, |skipped| Poll::Ready(Some(Err(skipped)))),
+                ready => ready.map(|next| next.map(Ok)),
+            }
         })
         .await;
-        match next? {
+        let next = match next? {
+            Ok(next) => next,
+            Err(skipped) => return Some(Incoming::TooLarge(skipped)),
+        };
+        match next {
             Ok(Message::Text(text)) => {
                 meter.whole();
-                return Some(Text::Checked(text));
+                return Some(Incoming::Text(Text::Checked(text)));
             }
             Ok(Message::Binary(bytes)) => {
                 meter.whole();
-                return Some(Text::Raw(bytes));
+                return Some(Incoming::Text(Text::Raw(bytes)));
             }
             Ok(Message::Ping(payload) | Message::Pong(payload)) => meter.control(payload.len()),
             Ok(Message::Close(_) | Message::Frame(_)) => {

@@ -15,11 +15,25 @@ use crate::wire::frame::{self, Incoming, Request};
 /// Takes a text frame that came after the handshake. It answers every request exactly once (twice
 /// where the method says so), unless the connection is gone by then.
 pub fn frame(table: &Table, gateway: &Rc<Gateway>, caller: &Rc<Peer>, text: &str) {
-    match frame::read(text) {
+    match frame::read(text, gateway.limits.max_payload) {
         Incoming::Request(request) => call(table, gateway, caller, request),
         Incoming::NotJson => log::debug!("connection {}: a frame that is not JSON was ignored", caller.conn_id),
         Incoming::Invalid { id, error } => reply(gateway, caller, &id, &Err(error)),
     }
+}
+
+/// A node's message was too large and has been dropped; `edges` are its beginning and its end. The
+/// invoke that it would have answered fails, and the node is told.
+pub fn too_large(gateway: &Gateway, caller: &Peer, bytes: u64, edges: &[&[u8]]) {
+    let limit = gateway.limits.node_max_payload;
+    log::warn!("connection {}: a message of {bytes} bytes was dropped (nodeMaxPayload is {limit})", caller.conn_id);
+    let is_in =
+        |text: &str| edges.iter().any(|edge| edge.windows(text.len().max(1)).any(|part| part == text.as_bytes()));
+    let found = is_in("node.invoke.result") && gateway.nodes.invokes.too_large(caller.id, bytes, limit, is_in);
+    let id = edges.first().and_then(|head| frame::id_in(head)).unwrap_or_else(|| frame::NO_ID.to_owned());
+    let what = if found { "; the invoke that it answers has failed" } else { "" };
+    let message = format!("a message of {bytes} bytes is larger than policy.maxPayload with {limit}{what}");
+    reply(gateway, caller, &id.into(), &Err(Error::invalid(message)));
 }
 
 fn call(table: &Table, gateway: &Rc<Gateway>, caller: &Rc<Peer>, request: Request) {
@@ -33,12 +47,21 @@ fn call(table: &Table, gateway: &Rc<Gateway>, caller: &Rc<Peer>, request: Reques
         let method = table.find(&request.method);
         access::check(caller, method)?;
         let method = method.ok_or_else(|| Error::invalid(format!("unknown method: {}", request.method)))?;
-        let mut params = read_params(&request.method, request.params.as_deref())?;
-        caller.dialect.params(method.name, &mut params);
+        let size = request.params.as_ref().map_or(0, |params| params.get().len());
+        let tree = || {
+            if size as u64 > gateway.limits.max_payload {
+                let message = format!("invalid {} params: {size} bytes, more than maxPayload", request.method);
+                return Err(Error::invalid(message));
+            }
+            let mut params = read_params(&request.method, request.params.as_deref())?;
+            caller.dialect.params(method.name, &mut params);
+            Ok(params)
+        };
         match method.handler.run {
-            Run::Now(run) => run(&cx, params).map(Some),
+            Run::Now(run) => run(&cx, tree()?).map(Some),
+            Run::Raw(run) => run(&cx, request.params.as_deref()).map(Some),
             Run::Later(run) => {
-                let size = request.params.as_ref().map_or(0, |params| params.get().len());
+                let params = tree()?;
                 start(&cx, size, || run(cx.clone(), params))
             }
         }

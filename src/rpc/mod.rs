@@ -59,6 +59,9 @@ pub type Reply = Result<Vec<u8>, Error>;
 pub enum Run {
     /// To its end at once.
     Now(fn(&Cx, Value) -> Reply),
+    /// To its end at once, on the params' text, which may be too large to become a tree: up to
+    /// `nodeMaxPayload` instead of `maxPayload`.
+    Raw(fn(&Cx, Option<&RawValue>) -> Reply),
     /// It may wait; it is polled once at once, so that a quick request behind it cannot overtake
     /// its first part.
     Later(fn(Cx, Value) -> LocalFuture<'static, Reply>),

@@ -277,7 +277,8 @@ impl Runs {
     fn withdrawn(&self, run: &Rc<Run>, stop: Stop) {
         let cx = &self.0.cx;
         let ask = &run.ask;
-        let mut stream = RunStream::new(cx.sys.clone(), cx.hub.clone(), ask.run_id.clone(), ask.shown_key.clone());
+        let mut stream =
+            RunStream::new(cx.sys.clone(), cx.hub.clone(), ask.run_id.clone(), &ask.key, ask.shown_key.clone());
         stream.skip_number();
         stream.chat(ChatState::Aborted(stop.name()));
         self.ended_unbegun(run, End::Stopped(stop));

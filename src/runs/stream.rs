@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::listener::Listener;
 use crate::events::{AGENT, CHAT, CHAT_DELTA, Hub};
 use crate::limits::CHAT_DELTA_MS;
+use crate::stores::SessionKey;
 use crate::sys::Sys;
 use crate::wire::event::{AgentProgress, ChatState, ChatUpdate, Lifecycle, Payload, Stream};
 
@@ -23,6 +24,7 @@ pub struct RunStream {
     hub: Hub,
     run_id: String,
     session_key: String,
+    key: Rc<str>,
     seq: u64,
     guide_seq: u64,
     /// The current assistant message.
@@ -37,10 +39,11 @@ pub struct RunStream {
 }
 
 impl RunStream {
-    /// Events of a run that have `session_key` as the caller wrote it.
+    /// Events of a run in the session `key`, which the caller wrote as `session_key`.
     #[must_use]
-    pub fn new(sys: Sys, hub: Hub, run_id: String, session_key: String) -> Self {
+    pub fn new(sys: Sys, hub: Hub, run_id: String, key: &SessionKey, session_key: String) -> Self {
         Self {
+            key: key.as_str().into(),
             sys,
             hub,
             run_id,
@@ -125,6 +128,7 @@ impl RunStream {
         let update = ChatUpdate {
             run_id: self.run_id.clone(),
             session_key: self.session_key.clone(),
+            key: Rc::clone(&self.key),
             seq: self.seq,
             ts: self.sys.clock.now_ms(),
             state,
@@ -168,6 +172,7 @@ impl RunStream {
         let progress = AgentProgress {
             run_id: self.run_id.clone(),
             session_key: Some(self.session_key.clone()),
+            key: Rc::clone(&self.key),
             seq: self.seq,
             guide_seq: self.guide_seq,
             ts: self.sys.clock.now_ms(),

@@ -17,7 +17,8 @@ use crate::events::budget::Budget;
 use crate::events::outbox::Outbox;
 use crate::events::peer::Admission;
 use crate::stores::{
-    DeviceStore, Durability, KeyRules, NodePairStore, Saver, SessionStore, TranscriptFile, TranscriptStore, UsageStore,
+    DeviceStore, Durability, ExecApprovals, KeyRules, NodeNames, NodePairStore, Saver, SessionStore, TranscriptFile,
+    TranscriptStore, UsageStore, VoiceWake,
 };
 use crate::sys::http::Request;
 use crate::sys::sim::http::{Ending, Script};
@@ -96,12 +97,22 @@ impl Home {
         }));
         hub.join(Rc::clone(&peer));
         let runs = Runs::new(Rc::new(Context {
-            sys,
+            sys: sys.clone(),
             config: Current::new(config),
             places,
             limits,
             hub,
-            stores: Stores { saver, sessions, transcripts, usage, devices, node_pairs },
+            stores: Stores {
+                exec_approvals: ExecApprovals::new(&sys, &saver, state),
+                voice_wake: VoiceWake::load(&sys, &saver, state).unwrap(),
+                node_names: NodeNames::load(&sys, &saver, state).unwrap(),
+                saver,
+                sessions,
+                transcripts,
+                usage,
+                devices,
+                node_pairs,
+            },
             tools,
             local: choice::LocalServer::default(),
             last_timestamp: Cell::new(0),

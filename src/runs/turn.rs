@@ -49,8 +49,9 @@ struct Gathered {
 /// Runs a turn to its end.
 pub(super) async fn run(cx: Rc<Context>, run: Rc<Run>) -> Rc<Outcome> {
     let ask = &run.ask;
-    let mut stream = RunStream::new(cx.sys.clone(), cx.hub.clone(), ask.run_id.clone(), ask.shown_key.clone())
-        .heard_by(Rc::clone(&run.listener));
+    let mut stream =
+        RunStream::new(cx.sys.clone(), cx.hub.clone(), ask.run_id.clone(), &ask.key, ask.shown_key.clone())
+            .heard_by(Rc::clone(&run.listener));
     let started_at = cx.timestamp();
     run.begun.set(Some(started_at));
     stream.lifecycle(Lifecycle::Start { started_at });

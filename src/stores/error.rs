@@ -22,6 +22,8 @@ pub enum StoreError {
     EmptyKey,
     /// The index holds as many sessions as it may: the bound.
     TooManySessions(u64),
+    /// As many nodes have names as may: the bound.
+    TooManyNames(usize),
     /// The same transcript is being compacted.
     Busy,
 }
@@ -37,6 +39,7 @@ impl fmt::Display for StoreError {
             Self::BadSessionId => f.write_str("sessionId must be 1 to 128 of A-Z a-z 0-9 . _ - without a leading dot"),
             Self::EmptyKey => f.write_str("session key is empty"),
             Self::TooManySessions(bound) => write!(f, "{bound} sessions are stored, the limit: delete some first"),
+            Self::TooManyNames(bound) => write!(f, "{bound} nodes have names, the limit"),
             Self::Busy => f.write_str("the transcript is being compacted"),
         }
     }

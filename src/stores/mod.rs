@@ -6,8 +6,11 @@
 pub mod devices;
 mod durable;
 pub mod error;
+pub mod exec_approvals;
+pub mod json_file;
 pub mod ledger;
 pub mod lines;
+mod node_names;
 pub mod node_pairs;
 pub mod saver;
 mod session_checkpoint;
@@ -24,10 +27,13 @@ mod transcript_line;
 pub mod transcript_read;
 pub mod transcripts;
 pub mod usage;
+mod voice_wake;
 
 pub use devices::DeviceStore;
 pub use durable::Durable;
 pub use error::StoreError;
+pub use exec_approvals::ExecApprovals;
+pub use node_names::NodeNames;
 pub use node_pairs::NodePairStore;
 pub use saver::{Durability, Saver};
 pub use session_entry::Entry;
@@ -38,6 +44,7 @@ pub use sessions::SessionStore;
 pub use transcript_file::TranscriptFile;
 pub use transcripts::TranscriptStore;
 pub use usage::UsageStore;
+pub use voice_wake::VoiceWake;
 
 use std::rc::Rc;
 
@@ -56,6 +63,12 @@ pub struct Stores {
     pub devices: Rc<DeviceStore>,
     /// Nodes of the older transport.
     pub node_pairs: Rc<NodePairStore>,
+    /// Which commands may run without asking.
+    pub exec_approvals: ExecApprovals,
+    /// The words that wake a listening device.
+    pub voice_wake: VoiceWake,
+    /// Names that an owner gave to nodes.
+    pub node_names: NodeNames,
 }
 
 #[cfg(test)]

@@ -119,14 +119,14 @@ impl Turn {
             return Next::Text(text);
         }
         let outcome = self.run.outcome.wait().await;
-        self.finish().await;
+        self.finish();
         Next::Over(outcome)
     }
 
     /// Waits for the end.
     pub(super) async fn outcome(mut self) -> Rc<Outcome> {
         let outcome = self.run.outcome.wait().await;
-        self.finish().await;
+        self.finish();
         outcome
     }
 
@@ -135,10 +135,10 @@ impl Turn {
         self.listener.is_too_slow()
     }
 
-    async fn finish(&mut self) {
+    fn finish(&mut self) {
         self.is_over = true;
         if !self.is_kept {
-            forget(&self.gateway, &self.run.ask.key).await;
+            forget(&self.gateway, &self.run.ask.key);
         }
     }
 }
@@ -153,14 +153,14 @@ impl Drop for Turn {
             gateway.runs.stop(&[Rc::clone(&run)], Stop::Rpc).await;
             run.outcome.wait().await;
             if !is_kept {
-                forget(&gateway, &run.ask.key).await;
+                forget(&gateway, &run.ask.key);
             }
         });
     }
 }
 
 /// A session for one question leaves nothing behind.
-async fn forget(gateway: &Gateway, key: &SessionKey) {
+fn forget(gateway: &Gateway, key: &SessionKey) {
     let stores = &gateway.stores;
     let forgotten = match stores.sessions.remove(key) {
         Ok(Some(entry)) => gateway.transcript(key, &entry).and_then(|file| stores.transcripts.discard(&file)),

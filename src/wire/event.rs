@@ -1,5 +1,7 @@
 //! Events as the gateway knows them, before a dialect writes them down.
 
+use std::rc::Rc;
+
 use serde::Serialize;
 use serde_json::value::RawValue;
 
@@ -73,6 +75,8 @@ pub struct AgentProgress {
     pub run_id: String,
     /// The session key as the caller wrote it.
     pub session_key: Option<String>,
+    /// The session key in canonical form; not sent, but compared with what nodes are subscribed to.
+    pub key: Rc<str>,
     /// Number among the run's native events, from 1.
     pub seq: u64,
     /// Number among the run's guide events, from 0.
@@ -157,6 +161,8 @@ pub struct ChatUpdate {
     pub run_id: String,
     /// The session key as the caller wrote it.
     pub session_key: String,
+    /// The session key in canonical form; not sent, but compared with what nodes are subscribed to.
+    pub key: Rc<str>,
     /// Number of the run's event that caused it.
     pub seq: u64,
     /// Milliseconds since the Unix epoch.

@@ -1,5 +1,10 @@
 //! Frames after the handshake: requests in, responses and events out (connection.md 1.4).
 
+use std::borrow::Cow;
+use std::cell::Cell;
+use std::fmt;
+
+use serde::de::{Deserializer as _, IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -40,20 +45,27 @@ struct RawRequest<'a> {
     #[serde(rename = "type")]
     kind: &'a str,
     #[serde(borrow)]
-    id: std::borrow::Cow<'a, str>,
+    id: Cow<'a, str>,
     #[serde(borrow)]
-    method: std::borrow::Cow<'a, str>,
+    method: Cow<'a, str>,
     #[serde(default)]
     params: Option<Box<RawValue>>,
 }
 
-/// Reads a text frame that came after the handshake.
+/// The id under which a frame without one is answered.
+pub const NO_ID: &str = "invalid";
+
+/// Reads a text frame that came after the handshake. One that is no request and has more than
+/// `explained_max` bytes is refused without saying why.
 #[must_use]
-pub fn read(text: &str) -> Incoming {
+pub fn read(text: &str, explained_max: u64) -> Incoming {
     if let Ok(RawRequest { kind: "req", id, method, params }) = serde_json::from_str(text) {
         if !id.is_empty() && !method.is_empty() {
             return Incoming::Request(Request { id: id.into_owned(), method: method.into_owned(), params });
         }
+    }
+    if text.len() as u64 > explained_max {
+        return Incoming::Invalid { id: NO_ID.into(), error: Error::invalid("invalid request frame") };
     }
     let Ok(value) = serde_json::from_str::<Value>(text) else {
         return Incoming::NotJson;
@@ -64,7 +76,7 @@ pub fn read(text: &str) -> Incoming {
 /// The slow way: a frame that the fast reader did not take, with the reason.
 fn explain(mut value: Value) -> Incoming {
     let problems = RequestShape::KIND.check(&mut value);
-    let id = value.get("id").cloned().unwrap_or_else(|| "invalid".into());
+    let id = value.get("id").cloned().unwrap_or_else(|| NO_ID.into());
     if problems.is_empty() {
         // An unusual but valid frame, e.g. duplicate keys or an escaped `type`.
         if let Ok(RequestShape { id, method, params, .. }) = serde_json::from_value(value) {
@@ -74,6 +86,36 @@ fn explain(mut value: Value) -> Incoming {
     }
     let problems = if problems.is_empty() { "must be a request".to_owned() } else { problems.join("; ") };
     Incoming::Invalid { id, error: Error::invalid(format!("invalid request frame: {problems}")) }
+}
+
+/// The `id` of a frame of which only the beginning is there.
+#[must_use]
+pub fn id_in(head: &[u8]) -> Option<String> {
+    let found = Cell::new(None);
+    // It always ends with an error, where the frame was cut.
+    let _ = serde_json::Deserializer::from_slice(head).deserialize_map(IdFinder(&found));
+    found.into_inner()
+}
+
+struct IdFinder<'a>(&'a Cell<Option<String>>);
+
+impl<'de> Visitor<'de> for IdFinder<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a frame")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<(), A::Error> {
+        while let Some(key) = entries.next_key::<Cow<'_, str>>()? {
+            if key == "id" {
+                self.0.set(Some(entries.next_value()?));
+                return Ok(());
+            }
+            entries.next_value::<IgnoredAny>()?;
+        }
+        Ok(())
+    }
 }
 
 crate::wire! {
@@ -150,7 +192,7 @@ mod tests {
     use super::*;
 
     fn invalid(text: &str) -> (Value, String) {
-        match read(text) {
+        match read(text, 1000) {
             Incoming::Invalid { id, error } => (id, error.message),
             other => panic!("{other:?}"),
         }
@@ -158,7 +200,8 @@ mod tests {
 
     #[test]
     fn a_request_is_read_with_its_params_untouched() {
-        let Incoming::Request(request) = read(r#"{"type":"req","id":"a\"1","method":"x","params":{"n": 1.0}}"#) else {
+        let Incoming::Request(request) = read(r#"{"type":"req","id":"a\"1","method":"x","params":{"n": 1.0}}"#, 1000)
+        else {
             panic!("not a request");
         };
         assert_eq!((request.id.as_str(), request.method.as_str()), ("a\"1", "x"));
@@ -167,7 +210,7 @@ mod tests {
 
     #[test]
     fn malformed_frames_are_answered_under_their_own_id() {
-        assert!(matches!(read("nope"), Incoming::NotJson));
+        assert!(matches!(read("nope", 1000), Incoming::NotJson));
         assert_eq!(
             invalid(r#"{"type":"req","id":7,"method":"x"}"#),
             (7.into(), "invalid request frame: at /id: must be string".into())
@@ -182,6 +225,21 @@ mod tests {
     #[test]
     fn too_deep_nesting_is_not_json_to_us() {
         let deep = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
-        assert!(matches!(read(&deep), Incoming::NotJson));
+        assert!(matches!(read(&deep, 1_000_000), Incoming::NotJson));
+    }
+
+    #[test]
+    fn a_cut_frame_still_tells_its_id() {
+        let head = br#"{"type":"req","params":{"id":"inner","x":[1]},"id":"n-7","method":"node.inv"#;
+        assert_eq!(id_in(head).as_deref(), Some("n-7"));
+        assert_eq!(id_in(br#"{"id":5,"x":1}"#), None);
+        assert_eq!(id_in(br#"{"params":{"id":"inn"#), None);
+        assert_eq!(id_in(b"\xff\x00"), None);
+    }
+
+    #[test]
+    fn a_large_frame_that_is_no_request_is_not_taken_apart() {
+        let text = format!("[{}]", "0,".repeat(600) + "0");
+        assert_eq!(invalid(&text), (NO_ID.into(), "invalid request frame".into()));
     }
 }

@@ -96,6 +96,10 @@ impl Dialect for Native {
         if let Err(Error { code: Code::AgentTimeout, payload: Some(payload), .. }) = outcome {
             return frame::reply(id, Ok(payload.to_string().as_bytes()), native_code);
         }
+        if let Err(error @ Error { code: Code::NodeUnknown, .. }) = outcome {
+            let error = Error { message: NODE_AWAY.to_owned(), ..error.clone() };
+            return frame::reply(id, Err(&error), native_code);
+        }
         frame::reply(id, outcome, native_code)
     }
 
@@ -168,10 +172,13 @@ fn refuse_params(id: Value, problems: &[String]) -> Box<Refused> {
     Box::new(Refused { reply: Some((id, Error::invalid(message.clone()))), code: POLICY_VIOLATION, reason: message })
 }
 
-/// Two codes exist natively but are never sent; clients see `UNAVAILABLE` (connection.md 1.4).
+/// What is said of a node that isn't there, known or not (connection.md 6.3).
+const NODE_AWAY: &str = "node not connected";
+
+/// Some codes exist natively but are never sent; clients see `UNAVAILABLE` (connection.md 1.4).
 fn native_code(code: Code) -> Code {
     match code {
-        Code::NotLinked | Code::AgentTimeout => Code::Unavailable,
+        Code::NotLinked | Code::NodeUnknown | Code::AgentTimeout => Code::Unavailable,
         code => code,
     }
 }

@@ -18,7 +18,7 @@ use barnacle::config::first_start::{Credential, CredentialSource, Places};
 use barnacle::config::gateway::AuthMode;
 use barnacle::gateway::Gateway;
 use barnacle::journal::{Journal, Settings, Style};
-use barnacle::limits::{CLOSE_REASON_BYTES, Limits};
+use barnacle::limits::{APPROVALS_PENDING, CLOSE_REASON_BYTES, INVOKES, Limits};
 use barnacle::net::listen::Front;
 use barnacle::net::pipe::{self, End};
 use barnacle::net::socket::Socket;
@@ -223,6 +223,8 @@ impl Home {
         within("callsInFlight", gateway.calls.used(), limits.calls_in_flight, 0);
         within("idempotencyKeys", gateway.answers.len(), limits.idempotency_keys, 0);
         within("runsQueued", gateway.runs.counts().1, limits.runs_queued, 0);
+        within("invokes", gateway.nodes.invokes.len(), INVOKES as u64, 0);
+        within("exec approvals", gateway.nodes.decisions.len(), APPROVALS_PENDING as u64, 0);
         let connections = usize::try_from(self.front.doors.open()).unwrap();
         within("connections", connections, limits.connections, 0);
         for peer in gateway.hub.peers() {

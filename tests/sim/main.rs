@@ -30,6 +30,7 @@ mod claims;
 mod client;
 mod home;
 mod ledger;
+mod nodes;
 mod nonsense;
 mod provider;
 mod scenario;

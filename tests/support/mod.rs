@@ -253,6 +253,23 @@ impl Client {
         found
     }
 
+    /// The close of the connection; what comes before it is passed over.
+    pub fn find_close(&mut self) -> Value {
+        loop {
+            let frame = self.read();
+            if frame.get("close").is_some() {
+                return frame;
+            }
+            self.passed.push(frame);
+        }
+    }
+
+    /// Closes as the protocol says, and waits for the gateway to have done so too.
+    pub fn hang_up(mut self) {
+        self.socket.close(None).unwrap();
+        while self.socket.read().is_ok() {}
+    }
+
     /// The next frame that fits, also among those that were passed over.
     pub fn find(&mut self, fits: impl Fn(&Value) -> bool) -> Value {
         if let Some(index) = self.passed.iter().position(&fits) {

@@ -1,0 +1,401 @@
+//! `exec.approvals.*`, the file of rules, and `exec.approval.*`, one decision (connection.md 6.10, 6.11).
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use serde_json::value::RawValue;
+use serde_json::{Map, Value, json};
+
+use super::nodes::{given_id, payload_of};
+use crate::error::{Code, Error};
+use crate::events::{EXEC_APPROVAL_REQUESTED, EXEC_APPROVAL_RESOLVED};
+use crate::gateway::Gateway;
+use crate::gateway::invoke::Question;
+use crate::gateway::post::store_error;
+use crate::later;
+use crate::limits::{APPROVAL_MS_MAX, APPROVAL_TEXT_CHARS};
+use crate::nodes::binding;
+use crate::nodes::decisions::{Refused, Request, Text, Verdict, Waiting};
+use crate::rpc::{Cx, Method};
+use crate::stores::exec_approvals::{Always, SetError, Snapshot};
+use crate::stores::{Durable, StoreError};
+use crate::sys::Latch;
+use crate::wire::Access;
+use crate::wire::shape::{Clearable, Kind, int, int_within, text, text_within};
+
+/// Rows.
+pub const METHODS: &[Method] = &[
+    Method {
+        name: "exec.approvals.get",
+        aliases: &[],
+        access: Access::Admin,
+        listed: true,
+        doc: "Shows which commands may run without asking.",
+        handler: later!(file),
+    },
+    Method {
+        name: "exec.approvals.set",
+        aliases: &[],
+        access: Access::Admin,
+        listed: true,
+        doc: "Replaces the rules for commands, if they are still those that the caller knows.",
+        handler: later!(set_file),
+    },
+    Method {
+        name: "exec.approvals.node.get",
+        aliases: &[],
+        access: Access::Admin,
+        listed: true,
+        doc: "Asks a node for its own rules for commands.",
+        handler: later!(node_file),
+    },
+    Method {
+        name: "exec.approvals.node.set",
+        aliases: &[],
+        access: Access::Admin,
+        listed: true,
+        doc: "Asks a node to replace its own rules for commands.",
+        handler: later!(set_node_file),
+    },
+    Method {
+        name: "exec.approval.request",
+        aliases: &[],
+        access: Access::Approvals,
+        listed: true,
+        doc: "Asks whoever may decide whether a command may run, and waits for the decision.",
+        handler: later!(request),
+    },
+    Method {
+        name: "exec.approval.resolve",
+        aliases: &[],
+        access: Access::Approvals,
+        listed: true,
+        doc: "Decides whether a waiting command may run.",
+        handler: later!(resolve),
+    },
+];
+
+crate::wire! {
+    /// Nothing.
+    pub struct Nothing {}
+
+    /// The file, without the socket's token.
+    pub struct File {
+        path: String,
+        exists: bool,
+        /// SHA-256 of its bytes, for `baseHash`.
+        hash: String,
+        file: Map<String, Value>,
+    }
+
+    /// The new content.
+    pub struct SetParams {
+        file: Map<String, Value> = FileShape::KIND,
+        /// `hash` of the content that the caller knows; needed once there is a file.
+        base_hash: Option<String> = text(1),
+    }
+
+    /// What the file holds; further keys are kept.
+    pub open struct FileShape {
+        version: u64 = int_within(1, 1),
+        socket: Option<SocketShape>,
+        defaults: Option<RulesShape>,
+        agents: Option<std::collections::BTreeMap<String, AgentShape>>,
+    }
+
+    /// The original's socket, which this gateway doesn't open.
+    pub open struct SocketShape {
+        path: Option<String>,
+        token: Option<String>,
+    }
+
+    /// What holds where an agent has no rule of its own.
+    pub open struct RulesShape {
+        /// deny, allowlist or full.
+        security: Option<String>,
+        /// off, on-miss or always.
+        ask: Option<String>,
+        /// deny, allowlist or full.
+        ask_fallback: Option<String>,
+        auto_allow_skills: Option<bool>,
+    }
+
+    /// An agent's rules.
+    pub open struct AgentShape {
+        security: Option<String>,
+        ask: Option<String>,
+        ask_fallback: Option<String>,
+        auto_allow_skills: Option<bool>,
+        allowlist: Option<Vec<AllowedShape>>,
+    }
+
+    /// A command that may run.
+    pub open struct AllowedShape {
+        id: Option<String>,
+        pattern: String,
+        last_used_at: Option<f64>,
+        last_used_command: Option<String>,
+        last_resolved_path: Option<String>,
+    }
+}
+
+impl From<Snapshot> for File {
+    fn from(snapshot: Snapshot) -> Self {
+        Self { path: snapshot.path, exists: true, hash: snapshot.hash, file: snapshot.file }
+    }
+}
+
+async fn file(cx: Cx, _: Nothing) -> Result<File, Error> {
+    let (snapshot, durable) = cx.gateway.stores.exec_approvals.snapshot().map_err(|error| store_error(&error))?;
+    durable.await.map_err(|error| store_error(&error))?;
+    Ok(snapshot.into())
+}
+
+async fn set_file(cx: Cx, params: SetParams) -> Result<File, Error> {
+    let set = cx.gateway.stores.exec_approvals.set(params.file, params.base_hash.as_deref());
+    let (snapshot, durable) = set.map_err(|error| match error {
+        SetError::HashRequired => {
+            Error::invalid("exec approvals base hash required; re-run exec.approvals.get and retry")
+        }
+        SetError::Changed => {
+            Error::invalid("exec approvals changed since last load; re-run exec.approvals.get and retry")
+        }
+        SetError::Store(error) => store_error(&error),
+    })?;
+    durable.await.map_err(|error| store_error(&error))?;
+    Ok(snapshot.into())
+}
+
+crate::wire! {
+    /// Which node.
+    pub struct NodeParams {
+        node_id: String = text(1),
+    }
+
+    /// Which node, and its new rules.
+    pub struct NodeSetParams {
+        node_id: String = text(1),
+        file: Map<String, Value> = FileShape::KIND,
+        base_hash: Option<String> = text(1),
+    }
+}
+
+async fn node_file(cx: Cx, params: NodeParams) -> Result<Option<Box<RawValue>>, Error> {
+    ask(&cx, &params.node_id, "system.execApprovals.get", json!({})).await
+}
+
+async fn set_node_file(cx: Cx, params: NodeSetParams) -> Result<Option<Box<RawValue>>, Error> {
+    let mut new = json!({"file": params.file});
+    if let (Value::Object(new), Some(hash)) = (&mut new, params.base_hash) {
+        new.insert("baseHash".into(), hash.into());
+    }
+    ask(&cx, &params.node_id, "system.execApprovals.set", new).await
+}
+
+/// Unlike in the original, the node's platform and offer count here too.
+async fn ask(cx: &Cx, node_id: &str, command: &str, params: Value) -> Result<Option<Box<RawValue>>, Error> {
+    let question = Question {
+        node_id: given_id(node_id)?.to_owned(),
+        command: command.to_owned(),
+        params: Some(params),
+        timeout_ms: None,
+        idempotency_key: None,
+    };
+    let asked = cx.gateway.ask_node(&question).map_err(|error| match error.code {
+        Code::NotLinked | Code::NodeUnknown => {
+            let details = json!({"nodeError": {"code": "NOT_CONNECTED", "message": "node not connected"}});
+            error.with_details(details)
+        }
+        _ => error,
+    })?;
+    Ok(payload_of(&*asked.answer().await?))
+}
+
+/// A text of a request.
+const SHOWN: Kind = text_within(0, APPROVAL_TEXT_CHARS);
+/// The same, or null.
+const MAYBE: Kind = Kind::OrNull(&SHOWN);
+/// How long a request waits when nobody says.
+const WAIT_MS: u64 = 120_000;
+
+crate::wire! {
+    /// What somebody is to allow.
+    pub struct RequestParams {
+        /// Chosen by the caller, or made.
+        id: Option<String> = text_within(1, 256),
+        /// The command as people read it.
+        command: String = text_within(1, APPROVAL_TEXT_CHARS),
+        /// Its exact arguments, if they are more than the command's text says.
+        argv: Option<Vec<String>> = Kind::List { of: &SHOWN, min: 1, max: 256 },
+        #[serde(default)]
+        cwd: Clearable<String> = MAYBE,
+        #[serde(default)]
+        host: Clearable<String> = MAYBE,
+        /// The node that is to run it; a decision is bound to it then.
+        node_id: Option<String> = text_within(1, 256),
+        #[serde(default)]
+        security: Clearable<String> = MAYBE,
+        #[serde(default)]
+        ask: Clearable<String> = MAYBE,
+        #[serde(default)]
+        agent_id: Clearable<String> = MAYBE,
+        #[serde(default)]
+        resolved_path: Clearable<String> = MAYBE,
+        #[serde(default)]
+        session_key: Clearable<String> = MAYBE,
+        /// How long to wait, 120,000 by default.
+        timeout_ms: Option<u64> = int(1),
+    }
+
+    /// What was decided.
+    pub struct Decided {
+        id: String,
+        /// allow-once, allow-always, deny, or null when nobody decided in time.
+        decision: Value,
+        created_at_ms: u64,
+        expires_at_ms: u64,
+        /// Digest of what the decision is bound to.
+        binding_hash: String,
+    }
+}
+
+async fn request(cx: Cx, params: RequestParams) -> Result<Decided, Error> {
+    let gateway = &cx.gateway;
+    let wait_ms = params.timeout_ms.unwrap_or(WAIT_MS).min(APPROVAL_MS_MAX);
+    let given = params.id.as_deref().map(str::trim).filter(|id| !id.is_empty()).map(str::to_owned);
+    let id = given.unwrap_or_else(|| gateway.sys.chance.uuid());
+    let request = Request {
+        command: params.command,
+        cwd: filled(params.cwd),
+        host: filled(params.host),
+        security: filled(params.security),
+        ask: filled(params.ask),
+        agent_id: filled(params.agent_id),
+        resolved_path: filled(params.resolved_path),
+        session_key: filled(params.session_key),
+        argv: params.argv,
+        node_id: params.node_id,
+    };
+    let binding_hash = binding::hash(&request);
+    let waiting = gateway.nodes.decisions.ask(id, request, gateway.sys.clock.now_ms(), wait_ms);
+    let waiting = waiting.map_err(|refused| match refused {
+        Refused::SameId => Error::invalid("approval id already pending"),
+        Refused::Full => Error::unavailable("too many exec approvals wait for a decision").retry_after(5000),
+    })?;
+    expire_later(gateway, &waiting, wait_ms);
+    gateway.hub.emit_json(
+        &EXEC_APPROVAL_REQUESTED,
+        &json!({
+            "id": waiting.id, "request": waiting.request,
+            "createdAtMs": waiting.created_at_ms, "expiresAtMs": waiting.expires_at_ms,
+        }),
+    );
+    let verdict = waiting.verdict.wait().await;
+    Ok(Decided {
+        id: waiting.id.clone(),
+        decision: verdict.map_or(Value::Null, |verdict| verdict.name().into()),
+        created_at_ms: waiting.created_at_ms,
+        expires_at_ms: waiting.expires_at_ms,
+        binding_hash,
+    })
+}
+
+fn filled(text: Clearable<String>) -> Text {
+    match text {
+        Clearable::Set(text) => Text(Some(text)),
+        Clearable::Keep | Clearable::Clear => Text(None),
+    }
+}
+
+/// The request's time goes on whether or not its caller stays.
+fn expire_later(gateway: &Rc<Gateway>, waiting: &Rc<Waiting>, wait_ms: u64) {
+    let (gateway, waiting) = (Rc::clone(gateway), Rc::clone(waiting));
+    let tasks = gateway.sys.tasks.clone();
+    tasks.detach(async move {
+        let wait = Duration::from_millis(wait_ms);
+        // Over at once when it is decided.
+        let _ = gateway.sys.clock.timeout(wait, waiting.verdict.wait()).await;
+        gateway.nodes.decisions.expire(&waiting);
+    });
+}
+
+crate::wire! {
+    /// A decision.
+    pub struct ResolveParams {
+        id: String = text(1),
+        /// allow-once, allow-always or deny.
+        decision: String = text(1),
+    }
+
+    /// It is recorded.
+    pub struct Resolved {
+        ok: bool,
+    }
+}
+
+async fn resolve(cx: Cx, params: ResolveParams) -> Result<Resolved, Error> {
+    let gateway = &cx.gateway;
+    let verdict = Verdict::parse(&params.decision).ok_or_else(|| Error::invalid("invalid decision"))?;
+    let waiting = gateway.nodes.decisions.take(&params.id).ok_or_else(|| Error::invalid("unknown approval id"))?;
+    let client = &cx.caller.client;
+    let by = client.display_name.as_ref().unwrap_or(&client.id).clone();
+    let recorded: Rc<Latch<Result<(), Error>>> = Rc::default();
+    let done = Rc::clone(&recorded);
+    let deciding = Rc::clone(gateway);
+    // It goes on whether or not whoever decided stays: somebody waits for it.
+    gateway.sys.tasks.detach(async move { done.set(decide(&deciding, &waiting, verdict, by, &done).await) });
+    recorded.wait().await?;
+    Ok(Resolved { ok: true })
+}
+
+/// Records a decision, then tells everybody, whoever decided, and whoever waits, in that order.
+async fn decide(
+    gateway: &Gateway,
+    waiting: &Waiting,
+    verdict: Verdict,
+    by: String,
+    done: &Latch<Result<(), Error>>,
+) -> Result<(), Error> {
+    let now_ms = gateway.sys.clock.now_ms();
+    let recorded = match record(gateway, waiting, verdict, &by, now_ms) {
+        Ok(durable) => durable.await,
+        Err(error) => Err(error),
+    };
+    if let Err(error) = recorded {
+        // What isn't on record was not decided.
+        waiting.verdict.set(None);
+        return Err(store_error(&error));
+    }
+    gateway.hub.emit_json(
+        &EXEC_APPROVAL_RESOLVED,
+        &json!({"id": waiting.id, "decision": verdict.name(), "resolvedBy": by, "ts": now_ms}),
+    );
+    done.set(Ok(()));
+    gateway.nodes.decisions.decide(waiting, verdict, gateway.uptime_ms());
+    Ok(())
+}
+
+/// Writes a decision down, and a lasting one into the rules of this machine. A node keeps its own.
+fn record(
+    gateway: &Gateway,
+    waiting: &Waiting,
+    verdict: Verdict,
+    by: &str,
+    now_ms: u64,
+) -> Result<Durable, StoreError> {
+    let (store, request) = (&gateway.stores.exec_approvals, &waiting.request);
+    let logged = store.log(&json!({
+        "ts": now_ms, "id": waiting.id, "decision": verdict.name(), "resolvedBy": by,
+        "request": request, "bindingHash": binding::hash(request),
+    }))?;
+    let is_here = request.host.0.as_deref() != Some("node") && request.node_id.is_none();
+    if verdict != Verdict::AllowAlways || !is_here {
+        return Ok(logged);
+    }
+    let default_agent = gateway.config.get().agents.default_agent().id.clone();
+    let first_word = request.command.split_whitespace().next();
+    let Some(pattern) = request.resolved_path.0.as_deref().or(first_word) else { return Ok(logged) };
+    let agent_id = request.agent_id.0.as_deref().unwrap_or(&default_agent);
+    let allowed = store.allow(&Always { agent_id, pattern, command: &request.command })?;
+    Ok(Durable::all([logged, allowed]))
+}
