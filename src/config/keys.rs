@@ -6,6 +6,8 @@
 
 use std::fmt;
 
+use serde_json::Value;
+
 use crate::limits::Limits;
 
 /// What a value has to be.
@@ -150,6 +152,18 @@ pub(super) const KEYS: &[Key] = &[
         "commands that nodes of every platform may be asked to run, beside those of their platform",
     ),
     key("gateway.nodes.denyCommands", Type::Texts, "none", "commands that no node may be asked to run"),
+    key(
+        "gateway.reload.mode",
+        Type::Choice(&["hybrid", "hot", "restart", "off"]),
+        "hybrid",
+        "what a change of this file does: what can be is applied at once and the rest by a restart (`hybrid`), only the former (`hot`), every change restarts (`restart`), nothing (`off`)",
+    ),
+    key(
+        "gateway.reload.debounceMs",
+        Type::Whole(0, 60_000),
+        "300",
+        "how long the file has to be unchanged before a change counts, ms",
+    ),
     key("agents.defaults.model", Type::Text(256), "-", MODEL),
     key("agents.defaults.model.primary", Type::Text(256), "anthropic/claude-opus-4-5", MODEL),
     key(
@@ -330,7 +344,6 @@ pub(super) const UNUSED: &[&str] = &[
     "skills",
     "plugins",
     "gateway.tailscale",
-    "gateway.reload",
     "gateway.tls",
     "gateway.nodes.browser",
     "gateway.remote",
@@ -407,8 +420,21 @@ pub fn manual_table() -> String {
     out
 }
 
+/// The defaults that are plain values, by path. Left out are those whose presence alone means something.
+pub(super) fn defaults() -> impl Iterator<Item = (&'static str, Value)> {
+    let rows = KEYS.iter().filter(|row| !row.path.contains(['*', '[']) && !row.path.starts_with("session.reset."));
+    rows.filter_map(|row| {
+        let value = match row.value {
+            Type::Choice(names) => names.contains(&row.default).then(|| row.default.into()),
+            Type::Whole(..) | Type::Amount | Type::Flag | Type::Texts => serde_json::from_str(row.default).ok(),
+            Type::Text(_) | Type::Secret | Type::Anything => None,
+        };
+        Some((row.path, value?))
+    })
+}
+
 /// The pattern of the limits' keys.
-const LIMITS: &str = "gateway.limits";
+pub(super) const LIMITS: &str = "gateway.limits";
 
 /// What stands at a pattern.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -460,6 +486,20 @@ pub(super) fn below(pattern: &str, name: &str) -> Step {
     if place(&any).is_some() { Step::Known(any) } else { Step::Unknown }
 }
 
+/// The type that the table asks for at a path whose list positions are numbers.
+pub(super) fn type_at(path: &[String]) -> Option<Type> {
+    let mut pattern = String::new();
+    for name in path {
+        let here = place(&pattern)?;
+        pattern = match below(&pattern, name) {
+            _ if here.list && name.bytes().all(|byte| byte.is_ascii_digit()) => format!("{pattern}[]"),
+            Step::Known(pattern) => pattern,
+            Step::Unused | Step::Unknown => return None,
+        };
+    }
+    place(&pattern)?.value
+}
+
 /// What a key is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Step {
@@ -489,7 +529,7 @@ pub(super) fn nearest(pattern: &str, name: &str) -> Option<String> {
     }
 }
 
-fn names_below(pattern: &str) -> Vec<&'static str> {
+pub(super) fn names_below(pattern: &str) -> Vec<&'static str> {
     if pattern == LIMITS {
         return Limits::ROWS.iter().map(|row| row.key).collect();
     }
