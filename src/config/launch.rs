@@ -2,6 +2,7 @@
 //! command line has put over the configuration file.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use super::file::{self, LoadError, Loaded};
 use super::first_start::{self, Credential, CredentialError, Places};
@@ -9,8 +10,8 @@ use super::network::Bind;
 use super::{Config, Reading};
 use crate::sys::Sys;
 
-/// How the gateway was started.
-#[derive(Debug, Clone)]
+/// How the gateway was started. `Debug` shows neither the environment nor the token.
+#[derive(Clone)]
 pub struct Launch {
     /// Where files are.
     pub places: Places,
@@ -22,6 +23,12 @@ pub struct Launch {
     pub port: Option<u16>,
     /// Shared token instead of the configured one.
     pub token: Option<String>,
+}
+
+impl fmt::Debug for Launch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Launch").field("places", &self.places).finish_non_exhaustive()
+    }
 }
 
 impl Launch {

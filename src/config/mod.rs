@@ -21,6 +21,7 @@ pub mod launch;
 pub mod logging;
 pub mod models;
 pub mod network;
+pub mod offers;
 mod old_layout;
 mod problem;
 pub mod proposal;
