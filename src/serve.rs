@@ -121,8 +121,6 @@ struct Life {
     loaded: Loaded,
     credential: Credential,
     listeners: Vec<Listener>,
-    /// Where to listen instead, as soon as the old sockets are closed.
-    elsewhere: Option<(Bind, u16)>,
     /// Whether the owner at the terminal has been told where the gateway is.
     is_first: bool,
 }
@@ -158,15 +156,12 @@ async fn prepare(options: &Options, env: &BTreeMap<String, String>, sys: &Sys) -
         launch.credential(sys, &loaded.config).await.map_err(|error| other(error.to_string()))?;
     let listeners = listen(loaded.config.gateway.bind, launch.port(&loaded.config), &[]).await;
     let listeners = listeners.map_err(|refused| other(refused.problem))?;
-    Ok(Life { launch: Rc::new(launch), journal, instance, loaded, credential, listeners, elsewhere: None, is_first: true })
+    Ok(Life { launch: Rc::new(launch), journal, instance, loaded, credential, listeners, is_first: true })
 }
 
 /// One gateway from its start to its end. Gives what the next one begins with, if there is to be one.
 async fn live(life: Life, sys: Sys, signals: &mut Signals) -> Result<Option<Life>, Failed> {
-    let Life { launch, journal, instance, loaded, credential, mut listeners, elsewhere, is_first } = life;
-    if let Some((bind, port)) = elsewhere {
-        listeners = move_to(bind, port, listeners).await?;
-    }
+    let Life { launch, journal, instance, loaded, credential, listeners, is_first } = life;
     let places = launch.places.clone();
     if let Some(weakness) = &credential.weakness {
         log::warn!("the gateway's {} is weak: {weakness}", noun(&credential));
@@ -208,10 +203,16 @@ async fn live(life: Life, sys: Sys, signals: &mut Signals) -> Result<Option<Life
         .await
         .map_err(|error| Failed::Other(format!("signals: {error}")))?;
     // From here on new connections wait in the sockets' queues, for the next gateway if there is one.
-    drop(accepting);
-    let (reason, restart_ms) = match &end {
-        End::Stop => ("gateway stopping", None),
-        End::Restart(_) => ("gateway restarting", Some(RESTART_EXPECTED_MS)),
+    for task in accepting {
+        task.cancel().await;
+    }
+    let next = match end {
+        End::Stop => None,
+        End::Restart(next) => Some(next_listeners(*next, listeners).await),
+    };
+    let (reason, restart_ms) = match &next {
+        None => ("gateway stopping", None),
+        Some(_) => ("gateway restarting", Some(RESTART_EXPECTED_MS)),
     };
     let ending = shut_down(&front, reason, restart_ms);
     if sys.clock.timeout(Duration::from_millis(SHUTDOWN_MS), ending).await.is_err() {
@@ -220,15 +221,22 @@ async fn live(life: Life, sys: Sys, signals: &mut Signals) -> Result<Option<Life
     work.clear();
     log::info!("stopped");
     journal.write_out(&*sys.files, wall_ms());
-    Ok(match end {
-        End::Stop => None,
-        End::Restart(next) => {
-            let Next { loaded, credential, listeners: new, elsewhere } = *next;
-            // Without new ones the old ones stay until the next gateway moves.
-            let listeners = if elsewhere.is_some() { listeners } else { new };
-            Some(Life { launch, journal, instance, loaded, credential, listeners, elsewhere, is_first: false })
+    match next {
+        None => Ok(None),
+        Some(Err(failed)) => Err(failed),
+        Some(Ok((loaded, credential, listeners))) => {
+            Ok(Some(Life { launch, journal, instance, loaded, credential, listeners, is_first: false }))
         }
-    })
+    }
+}
+
+/// The sockets of the next gateway, with what else it begins with. The old ones are given up here.
+async fn next_listeners(next: Next, old: Vec<Listener>) -> Result<(Loaded, Credential, Vec<Listener>), Failed> {
+    let listeners = match next.elsewhere {
+        None => next.listeners,
+        Some((bind, port)) => move_to(bind, port, old).await?,
+    };
+    Ok((next.loaded, next.credential, listeners))
 }
 
 /// How a gateway ends.
@@ -244,6 +252,7 @@ struct Next {
     loaded: Loaded,
     credential: Credential,
     listeners: Vec<Listener>,
+    /// Where to listen as soon as the old sockets are closed, when they are in the way.
     elsewhere: Option<(Bind, u16)>,
 }
 
