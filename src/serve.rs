@@ -143,17 +143,15 @@ async fn prepare(options: &Options, env: &BTreeMap<String, String>, sys: &Sys) -
 
     let bind = options.bind.as_deref().map(read_bind).transpose()?;
     let launch = Launch { bind, port: options.port, token: options.token.clone(), ..Launch::new(places, env) };
-    let loaded = launch
-        .load(sys)
-        .map_err(|error| Failed::Config(error.to_string().lines().map(str::to_owned).collect()))?;
+    let loaded =
+        launch.load(sys).map_err(|error| Failed::Config(error.to_string().lines().map(str::to_owned).collect()))?;
     let settings = log_settings(&loaded.config, &launch.places, &launch.env);
     let journal = Arc::new(Journal::new(&settings, Box::new(io::stderr()), wall_ms));
     start_logging(&journal);
     for warning in &loaded.warnings {
         log::warn!("{warning}");
     }
-    let credential =
-        launch.credential(sys, &loaded.config).await.map_err(|error| other(error.to_string()))?;
+    let credential = launch.credential(sys, &loaded.config).await.map_err(|error| other(error.to_string()))?;
     let listeners = listen(loaded.config.gateway.bind, launch.port(&loaded.config), &[]).await;
     let listeners = listeners.map_err(|refused| other(refused.problem))?;
     Ok(Life { launch: Rc::new(launch), journal, instance, loaded, credential, listeners, is_first: true })
@@ -435,7 +433,10 @@ async fn listen(bind: Bind, port: u16, open: &[Listener]) -> Result<Vec<Listener
                     io::ErrorKind::PermissionDenied => "; ports below 1024 need privileges, choose another with --port",
                     _ => "",
                 };
-                return Err(NoSocket { kind: error.kind(), problem: format!("cannot listen on {socket}: {error}{hint}") });
+                return Err(NoSocket {
+                    kind: error.kind(),
+                    problem: format!("cannot listen on {socket}: {error}{hint}"),
+                });
             }
             Err(error) => log::warn!("not listening on {socket} too: {error}"),
         }

@@ -76,9 +76,16 @@ fn a_change_that_needs_it_restarts_once_and_no_connection_is_refused_meanwhile()
     });
     let answer = patch(&mut guide, "{gateway:{allowedOrigins:['https://a.example']}}", 100);
     let restart = &answer["payload"]["restart"];
-    assert_eq!((&restart["ok"], &restart["delayMs"], &restart["reason"]), (&json!(true), &json!(100), &json!("config.patch")), "{answer}");
+    assert_eq!(
+        (&restart["ok"], &restart["delayMs"], &restart["reason"]),
+        (&json!(true), &json!(100), &json!("config.patch")),
+        "{answer}"
+    );
     let sentinel = &answer["payload"]["sentinel"];
-    assert_eq!((&sentinel["payload"]["kind"], &sentinel["payload"]["message"]), (&json!("config-apply"), &json!("by a test")));
+    assert_eq!(
+        (&sentinel["payload"]["kind"], &sentinel["payload"]["message"]),
+        (&json!("config-apply"), &json!("by a test"))
+    );
     for client in [&mut guide, &mut native] {
         let (shutdown, close) = goodbye(client);
         assert_eq!(shutdown, json!({"reason": "gateway restarting", "restartExpectedMs": 1500}));
@@ -110,8 +117,13 @@ fn a_hot_change_holds_at_once_keeps_comments_and_restarts_nothing() {
     let mut name = || client.call("agent.identity.get", &json!({}))["payload"]["name"].clone();
     wait_for("the file is looked at", || name() == "Hand");
 
-    let answer = patch(&mut client, "{ui:{assistant:{name:'Pinchy'}},models:{providers:{fake:{apiKey:'__REDACTED__'}}}}", 0);
-    assert_eq!((&answer["payload"]["restart"], &answer["payload"]["sentinel"]), (&Value::Null, &Value::Null), "{answer}");
+    let answer =
+        patch(&mut client, "{ui:{assistant:{name:'Pinchy'}},models:{providers:{fake:{apiKey:'__REDACTED__'}}}}", 0);
+    assert_eq!(
+        (&answer["payload"]["restart"], &answer["payload"]["sentinel"]),
+        (&Value::Null, &Value::Null),
+        "{answer}"
+    );
     assert_eq!(client.call("agent.identity.get", &json!({}))["payload"]["name"], "Pinchy");
     let written = text(dir.path(), FILE);
     assert_eq!(written, by_hand.replace("Hand", "Pinchy"));
@@ -129,10 +141,15 @@ fn a_restart_that_could_not_start_again_is_refused_and_the_gateway_goes_on() {
     let mut client = Client::connect(gateway.port, Dialect::Native);
     std::fs::write(dir.path().join(FILE), "{ gateway: { port: 'x' } }").unwrap();
     gateway.signal("USR1");
-    wait_for("the refusal is logged", || log(&mut client).contains("doesn't restart, because it could not start again"));
+    wait_for("the refusal is logged", || {
+        log(&mut client).contains("doesn't restart, because it could not start again")
+    });
     assert!(log(&mut client).contains("barnacle.json:1:20"));
     let broken = client.call("config.get", &json!({}));
-    assert_eq!((&broken["payload"]["valid"], &broken["payload"]["issues"][0]["path"]), (&json!(false), &json!("gateway.port")));
+    assert_eq!(
+        (&broken["payload"]["valid"], &broken["payload"]["issues"][0]["path"]),
+        (&json!(false), &json!("gateway.port"))
+    );
     // The way out: the whole text.
     let params = json!({"raw": config.to_string(), "baseHash": broken["payload"]["hash"]});
     assert_eq!(client.call("config.set", &params)["ok"], true);

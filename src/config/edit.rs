@@ -276,7 +276,8 @@ fn past_trivia(text: &str, mut at: usize, one_line: bool) -> usize {
     while let Some(rest) = text.get(at..) {
         if let Some(comment) = rest.strip_prefix("//") {
             let length = comment.find('\n').unwrap_or(comment.len());
-            let length = if comment.get(..length).is_some_and(|line| line.ends_with('\r')) { length - 1 } else { length };
+            let length =
+                if comment.get(..length).is_some_and(|line| line.ends_with('\r')) { length - 1 } else { length };
             at += 2 + length;
         } else if let Some(comment) = rest.strip_prefix("/*") {
             let Some(length) = comment.find("*/") else { return at };

@@ -15,7 +15,8 @@ fn value(text: &str) -> Value {
 
 #[test]
 fn only_the_value_changes_and_comments_stay_where_they_are() {
-    let text = "// mine\n{\n  gateway: {\n    port: 1, // the port\n    /* who */ bind: 'lan',\n  },\n  // the end\n}\n";
+    let text =
+        "// mine\n{\n  gateway: {\n    port: 1, // the port\n    /* who */ bind: 'lan',\n  },\n  // the end\n}\n";
     assert_eq!(
         patched(text, json!({"gateway": {"port": 2, "bind": null}, "ui": {"assistant": {"name": "B"}}})),
         "// mine\n{\n  gateway: {\n    port: 2, // the port\n    /* who */ \n  },\n  ui: {\n    \"assistant\": {\n      \"name\": \"B\"\n    }\n  },\n  // the end\n}\n"

@@ -117,7 +117,8 @@ impl Includes<'_, '_, '_> {
         let path = inside(folder, name)
             .ok_or_else(|| format!("{name}: only files below the configuration directory can be included"))?;
         if let Some(start) = chain.iter().position(|file| *file == path) {
-            let circle: Vec<_> = chain.iter().skip(start).chain([&path]).map(|file| file.display().to_string()).collect();
+            let circle: Vec<_> =
+                chain.iter().skip(start).chain([&path]).map(|file| file.display().to_string()).collect();
             return Err(format!("circular include: {}", circle.join(" -> ")));
         }
         if chain.len() >= limits::CONFIG_INCLUDE_DEPTH {
@@ -143,7 +144,11 @@ impl Includes<'_, '_, '_> {
         if matches!(merged.kind, Kind::Object(_)) {
             *node = merge(merged, own);
         } else if has_own {
-            self.notes.problem_at(at, &join(key, INCLUDE), "keys beside `$include` need an included file with an object");
+            self.notes.problem_at(
+                at,
+                &join(key, INCLUDE),
+                "keys beside `$include` need an included file with an object",
+            );
             *node = own;
         } else {
             *node = merged;

@@ -420,6 +420,13 @@ pub fn manual_table() -> String {
     out
 }
 
+/// Whether something in this version reads the key or one below it.
+pub(super) fn has_effect(path: &str) -> bool {
+    let is_below =
+        |row: &str| row.strip_prefix(path).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']));
+    path == LIMITS || KEYS.iter().any(|row| row.value != Type::Anything && is_below(row.path))
+}
+
 /// The defaults that are plain values, by path. Left out are those whose presence alone means something.
 pub(super) fn defaults() -> impl Iterator<Item = (&'static str, Value)> {
     let rows = KEYS.iter().filter(|row| !row.path.contains(['*', '[']) && !row.path.starts_with("session.reset."));

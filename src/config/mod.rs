@@ -111,7 +111,7 @@ pub struct Changes {
 }
 
 /// Areas that are applied without a restart (methods.md 8.6). `meta` is among them because a write
-/// by the gateway itself must not restart it (section 18 item 8).
+/// by the gateway itself must not restart it (section 18 item 8). Keys without effect here need none either.
 const HOT: &[&str] = &[
     "agents",
     "bindings",
@@ -221,7 +221,7 @@ impl Config {
             if changes.areas.last().map(String::as_str) != Some(top) {
                 changes.areas.push(top.to_owned());
             }
-            changes.restart |= !HOT.contains(&name.as_str());
+            changes.restart |= !HOT.contains(&name.as_str()) && keys::has_effect(name);
         }
         changes
     }

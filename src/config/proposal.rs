@@ -126,7 +126,8 @@ mod tests {
     use crate::config::{Config, include};
     use std::collections::BTreeMap;
 
-    const INCLUDED: &str = "{ models: { providers: { groq: { apiKey: 'included-key' } } }, session: { resetTriggers: ['/a'] } }";
+    const INCLUDED: &str =
+        "{ models: { providers: { groq: { apiKey: 'included-key' } } }, session: { resetTriggers: ['/a'] } }";
 
     fn read(text: &str) -> Reading {
         let env = BTreeMap::from([("KEY".to_owned(), "resolved-key".to_owned())]);
@@ -152,27 +153,40 @@ mod tests {
     #[test]
     fn a_patch_never_writes_out_what_a_variable_holds() {
         let current = "{ // mine\n  models: { providers: { groq: { apiKey: '${KEY}' } } },\n  ui: { assistant: { name: '$${X}' } },\n}\n";
-        let text = ask(current, Change::Patch("{models:{providers:{groq:{apiKey:'__REDACTED__',baseUrl:'https://g/v1'}}}}")).unwrap();
+        let text =
+            ask(current, Change::Patch("{models:{providers:{groq:{apiKey:'__REDACTED__',baseUrl:'https://g/v1'}}}}"))
+                .unwrap();
         assert!(text.contains("apiKey: '${KEY}'") && text.contains("// mine") && text.contains("'$${X}'"), "{text}");
         assert!(text.contains("baseUrl: \"https://g/v1\"") && !text.contains("resolved-key"), "{text}");
     }
 
     #[test]
     fn wrong_proposals_are_refused_with_the_reason() {
-        assert_eq!(ask("{}", Change::Whole("{ not json")), Err(Refusal::Syntax("raw:1:7: a comma (or a colon) is missing before this".into())));
+        assert_eq!(
+            ask("{}", Change::Whole("{ not json")),
+            Err(Refusal::Syntax("raw:1:7: a comma (or a colon) is missing before this".into()))
+        );
         assert_eq!(ask("{}", Change::Patch("[1]")), Err(Refusal::NotObject));
         assert_eq!(ask("{gateway:{port:'x'}}", Change::Patch("{}")), Err(Refusal::Broken));
         let Err(Refusal::Invalid(problems)) = ask("{}", Change::Whole("[]")) else { panic!() };
         assert_eq!(problems[0].to_string(), "barnacle.json:1:1: expected an object in braces, found a list");
-        let Err(Refusal::Invalid(problems)) = ask("{}", Change::Patch("{gateway:{auth:{mode:'nope'}}}")) else { panic!() };
+        let Err(Refusal::Invalid(problems)) = ask("{}", Change::Patch("{gateway:{auth:{mode:'nope'}}}")) else {
+            panic!()
+        };
         assert_eq!(problems[0].key, "gateway.auth.mode");
-        assert_eq!(ask("{}", Change::Whole("{gateway:{auth:{token:'__REDACTED__'}}}")), Err(Refusal::Stray("gateway.auth.token".into())));
+        assert_eq!(
+            ask("{}", Change::Whole("{gateway:{auth:{token:'__REDACTED__'}}}")),
+            Err(Refusal::Stray("gateway.auth.token".into()))
+        );
     }
 
     #[test]
     fn an_invalid_file_can_be_replaced_as_a_whole() {
         assert_eq!(ask("{ broken", Change::Whole("{}")).unwrap(), "{}");
-        let kept = ask("{gateway:{port:'x',auth:{token:'old-secret'}}}", Change::Whole("{gateway:{auth:{token:'__REDACTED__'}}}"));
+        let kept = ask(
+            "{gateway:{port:'x',auth:{token:'old-secret'}}}",
+            Change::Whole("{gateway:{auth:{token:'__REDACTED__'}}}"),
+        );
         assert_eq!(kept.unwrap(), "{gateway:{auth:{token:\"old-secret\"}}}");
     }
 

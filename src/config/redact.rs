@@ -19,7 +19,8 @@ use crate::secret::Secret;
 pub const MARKER: &str = "__REDACTED__";
 
 /// Last words of a secret's name.
-const WORDS: &[&str] = &["token", "password", "passwd", "passphrase", "secret", "credential", "authorization", "cookie"];
+const WORDS: &[&str] =
+    &["token", "password", "passwd", "passphrase", "secret", "credential", "authorization", "cookie"];
 /// Words before `key` that make it a secret.
 const KEY_KINDS: &[&str] = &["api", "private", "access", "signing", "encryption", "auth", "client", "service", "bot"];
 /// Maps in which every text is a secret.
@@ -339,7 +340,9 @@ fn address_holds_secret(text: &str) -> bool {
     let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
     let query = rest.split_once('?').map_or("", |(_, query)| query);
     authority.contains('@')
-        || query.split(['&', '#']).any(|pair| pair.split_once('=').is_some_and(|(name, _)| names_secret(name, true) || name == "key"))
+        || query
+            .split(['&', '#'])
+            .any(|pair| pair.split_once('=').is_some_and(|(name, _)| names_secret(name, true) || name == "key"))
 }
 
 #[cfg(test)]

@@ -39,11 +39,16 @@ fn what_was_hidden_comes_back_as_it_was_written() {
     let old = json5(TEXT);
     let back = restore_text(&hide_in_text(TEXT), TEXT, &[&old]).unwrap();
     assert_eq!(json5(&back), old);
-    assert!(back.contains("${hush_KEY}") && back.contains("// password: hush-2") && back.contains("/* apiKey: 'hush-8'"));
+    assert!(
+        back.contains("${hush_KEY}") && back.contains("// password: hush-2") && back.contains("/* apiKey: 'hush-8'")
+    );
     // Another order of a list with ids, and a key more.
     let swapped = "{channels:{irc:{accounts:[{id:'b',password:'__REDACTED__'},{id:'a',password:'new'}]}}}";
     let back = json5(&restore_text(swapped, TEXT, &[&old]).unwrap());
-    assert_eq!(back["channels"]["irc"]["accounts"], json!([{"id": "b", "password": "hush-7"}, {"id": "a", "password": "new"}]));
+    assert_eq!(
+        back["channels"]["irc"]["accounts"],
+        json!([{"id": "b", "password": "hush-7"}, {"id": "a", "password": "new"}])
+    );
     let mut patch = json!({"hooks": {"token": MARKER}, "gateway": {"auth": {"token": "other"}}});
     restore_value(&mut patch, &[&old]).unwrap();
     assert_eq!(patch, json!({"hooks": {"token": 123456}, "gateway": {"auth": {"token": "other"}}}));
@@ -84,10 +89,23 @@ fn a_broken_text_shows_nothing_that_may_be_a_secret() {
 
 #[test]
 fn names_are_judged_by_their_words() {
-    for name in ["token", "botToken", "APP_TOKEN", "apiKey", "apikey", "api_key", "clientSecret", "privateKey", "authorization", "tokens"] {
+    for name in [
+        "token",
+        "botToken",
+        "APP_TOKEN",
+        "apiKey",
+        "apikey",
+        "api_key",
+        "clientSecret",
+        "privateKey",
+        "authorization",
+        "tokens",
+    ] {
         assert!(names_secret(name, true), "{name}");
     }
-    for name in ["tokenFile", "mainKey", "sessionKey", "maxTokensField", "passwordFile", "key", "keyPath", "secretary", ""] {
+    for name in
+        ["tokenFile", "mainKey", "sessionKey", "maxTokensField", "passwordFile", "key", "keyPath", "secretary", ""]
+    {
         assert!(!names_secret(name, true), "{name}");
     }
     assert!(!names_secret("maxTokens", false) && !names_secret("contextTokens", false));

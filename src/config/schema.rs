@@ -138,11 +138,17 @@ mod tests {
     #[test]
     fn the_schema_knows_types_bounds_and_choices() {
         assert_eq!(at("properties/gateway/properties/port/maximum"), 65535);
-        assert_eq!(at("properties/gateway/properties/reload/properties/mode/enum"), json!(["hybrid", "hot", "restart", "off"]));
+        assert_eq!(
+            at("properties/gateway/properties/reload/properties/mode/enum"),
+            json!(["hybrid", "hot", "restart", "off"])
+        );
         assert_eq!(at("properties/agents/properties/list/type"), "array");
         assert_eq!(at("properties/models/properties/providers/additionalProperties/properties/apiKey/type"), "string");
         assert_eq!(at("properties/gateway/properties/limits/additionalProperties"), false);
-        assert_eq!(at("properties/agents/properties/defaults/properties/model/anyOf").as_array().map(Vec::len), Some(2));
+        assert_eq!(
+            at("properties/agents/properties/defaults/properties/model/anyOf").as_array().map(Vec::len),
+            Some(2)
+        );
         assert_eq!(at("properties/channels"), json!({}));
         assert_eq!(at("additionalProperties"), true);
     }

@@ -236,7 +236,9 @@ fn changes_name_their_areas_and_only_some_need_a_restart() {
     assert_eq!(changes("{gateway:{port:1}}", "{gateway:{port:2}}"), ("gateway".into(), true));
     assert_eq!(changes("{logging:{days:1}}", "{logging:{days:2},meta:{a:1}}"), ("logging meta".into(), false));
     assert_eq!(changes("{}", "{gateway:{reload:{mode:'off'}}}"), ("gateway".into(), false));
-    assert_eq!(changes("{}", "{plugins:{},agents:{}}"), ("agents plugins".into(), true));
+    assert_eq!(changes("{}", "{plugins:{},agents:{},zzz:1}"), ("agents plugins zzz".into(), false));
+    assert_eq!(changes("{}", "{gateway:{limits:{laneQueue:7}}}"), ("gateway".into(), true));
+    assert_eq!(changes("{}", "{gateway:{controlUi:{}}}"), ("gateway".into(), false));
     assert_eq!(
         changes("{logging:{file:'${A}'},env:{A:'x'}}", "{logging:{file:'${A}'},env:{A:'y'}}"),
         ("env logging".into(), true)

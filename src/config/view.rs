@@ -88,9 +88,13 @@ mod tests {
 
     #[test]
     fn defaults_are_filled_in_and_variables_are_not() {
-        let seen = view("{gateway:{port:5},ui:{assistant:{name:'${KEY}'}},models:{providers:{groq:{apiKey:'${KEY}'}}}}");
+        let seen =
+            view("{gateway:{port:5},ui:{assistant:{name:'${KEY}'}},models:{providers:{groq:{apiKey:'${KEY}'}}}}");
         assert!(seen.valid && seen.issues.is_empty());
-        assert_eq!((&seen.config["gateway"]["port"], &seen.config["gateway"]["reload"]["mode"]), (&json!(5), &json!("hybrid")));
+        assert_eq!(
+            (&seen.config["gateway"]["port"], &seen.config["gateway"]["reload"]["mode"]),
+            (&json!(5), &json!("hybrid"))
+        );
         assert_eq!(seen.config["agents"]["defaults"]["timeoutSeconds"], 600);
         assert_eq!(seen.config["ui"]["assistant"]["name"], "${KEY}");
         assert_eq!(seen.config["models"]["providers"]["groq"]["apiKey"], redact::MARKER);

@@ -193,7 +193,8 @@ impl Gateway {
             // Our own write tells itself what came of it; anything else is seen the next time.
             if !self.reload.is_writing.get() {
                 self.reload_config(Cause::File).await;
-                seen = if self.reload.stamps(&self.sys).len() == now.len() { now } else { self.reload.stamps(&self.sys) };
+                seen =
+                    if self.reload.stamps(&self.sys).len() == now.len() { now } else { self.reload.stamps(&self.sys) };
             }
         }
     }

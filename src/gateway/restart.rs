@@ -74,8 +74,8 @@ impl Restarts {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sys::sim::{ScriptedHttp, SimFiles, World};
     use crate::sys::Chance;
+    use crate::sys::sim::{ScriptedHttp, SimFiles, World};
     use std::rc::Rc;
 
     #[test]

@@ -53,7 +53,13 @@ struct File {
 impl RestartNote {
     /// A note about a new configuration.
     #[must_use]
-    pub fn about_config(sys: &Sys, mode: &str, root: &Path, session_key: Option<String>, message: Option<String>) -> Self {
+    pub fn about_config(
+        sys: &Sys,
+        mode: &str,
+        root: &Path,
+        session_key: Option<String>,
+        message: Option<String>,
+    ) -> Self {
         Self {
             kind: "config-apply".to_owned(),
             status: "ok".to_owned(),

@@ -152,7 +152,9 @@ impl Answers {
             let model = self.model.as_ref().and_then(|model| model.strip_prefix(&format!("{provider}/")));
             let lists_models = facts.providers_with_models.contains(provider);
             let is_local = self.base_url.is_some();
-            entry.extend(model.filter(|_| is_local && !lists_models).map(|id| ("models".to_owned(), json!([{"id": id}]))));
+            entry.extend(
+                model.filter(|_| is_local && !lists_models).map(|id| ("models".to_owned(), json!([{"id": id}]))),
+            );
             patch.insert("models".to_owned(), json!({"providers": {provider: entry}}));
         }
         if let Some(model) = &self.model {
@@ -177,7 +179,8 @@ impl Answers {
         }
         if let Some(channel) = self.channel {
             let keys = channel.keys.iter().zip(&self.secrets);
-            let mut entry: Map<String, Value> = keys.map(|((key, _, _), secret)| ((*key).to_owned(), json!(secret))).collect();
+            let mut entry: Map<String, Value> =
+                keys.map(|((key, _, _), secret)| ((*key).to_owned(), json!(secret))).collect();
             entry.insert("enabled".to_owned(), json!(true));
             patch.insert("channels".to_owned(), json!({channel.id: entry}));
         }
@@ -290,7 +293,10 @@ impl Stage {
                     id,
                     "note",
                     "New token",
-                    format!("Write it down: {}\nIt holds from the moment when these answers are written.", facts.new_token),
+                    format!(
+                        "Write it down: {}\nIt holds from the moment when these answers are written.",
+                        facts.new_token
+                    ),
                 )
             },
             Self::Channel => {

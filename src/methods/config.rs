@@ -209,7 +209,8 @@ fn describe(cx: &Cx, _: Nothing) -> Result<SchemaResult, Error> {
 
 fn wish(params: &ApplyParams) -> Wish {
     let delay_ms = params.restart_delay_ms.unwrap_or(DELAY_MS).min(RESTART_DELAY_MS);
-    let filled = |text: &Option<String>| text.as_deref().map(str::trim).filter(|text| !text.is_empty()).map(str::to_owned);
+    let filled =
+        |text: &Option<String>| text.as_deref().map(str::trim).filter(|text| !text.is_empty()).map(str::to_owned);
     Wish {
         delay: Duration::from_millis(delay_ms),
         session_key: filled(&params.session_key),
@@ -238,8 +239,7 @@ async fn change(
                 mode: "emit".to_owned(),
             };
             let path = restart_note::path(&cx.gateway.places.state_dir).display().to_string();
-            let sentinel =
-                Sentinel { path: note.as_ref().map_or(Value::Null, |_| Value::String(path)), payload: note };
+            let sentinel = Sentinel { path: note.as_ref().map_or(Value::Null, |_| Value::String(path)), payload: note };
             (json!(restart), json!(sentinel))
         }
     };

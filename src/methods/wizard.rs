@@ -3,8 +3,8 @@
 
 use serde_json::{Map, Value};
 
-use crate::config::proposal::{Change, hash_of};
 use crate::config::file;
+use crate::config::proposal::{Change, hash_of};
 use crate::error::Error;
 use crate::gateway::reconfigure::Then;
 use crate::gateway::wizard::{Next, NoWizard, Step};
@@ -142,12 +142,8 @@ async fn next(cx: Cx, params: NextParams) -> Result<NextResult, Error> {
     let answer = answer.as_ref().map(|(step, value)| (step.as_str(), value.clone()));
     let gateway = &cx.gateway;
     let next = gateway.wizards.next(params.session_id.as_deref(), answer, gateway.uptime_ms()).map_err(refusal)?;
-    let ended = |status: &str, error: Option<String>| NextResult {
-        done: true,
-        step: None,
-        status: status.to_owned(),
-        error,
-    };
+    let ended =
+        |status: &str, error: Option<String>| NextResult { done: true, step: None, status: status.to_owned(), error };
     Ok(match next {
         Next::Step(step) => NextResult { done: false, step: Some(*step), status: RUNNING.to_owned(), error: None },
         Next::Done => ended(DONE, None),
