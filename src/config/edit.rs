@@ -169,7 +169,7 @@ impl Plan<'_> {
         let inner = text.get(object.range.start..last.start()).unwrap_or_default();
         let is_multiline = inner.contains('\n');
         let comma = comma_after(text, last.value.end());
-        let mut at = comma.map_or(last.value.end(), |comma| comma + 1);
+        let mut at = comma.map_or_else(|| last.value.end(), |comma| comma + 1);
         let indent = if is_multiline {
             let first = object.properties.last().map_or(0, |property| property.start());
             line_indent(text, first).to_owned()

@@ -19,6 +19,7 @@ pub mod include;
 mod keys;
 pub mod launch;
 pub mod logging;
+mod lookup;
 pub mod models;
 pub mod network;
 pub mod offers;
@@ -221,7 +222,7 @@ impl Config {
             if changes.areas.last().map(String::as_str) != Some(top) {
                 changes.areas.push(top.to_owned());
             }
-            changes.restart |= !HOT.contains(&name.as_str()) && keys::has_effect(name);
+            changes.restart |= !HOT.contains(&name.as_str()) && lookup::has_effect(name);
         }
         changes
     }

@@ -11,7 +11,8 @@ use jsonc_parser::common::Ranged as _;
 use serde_json::Value;
 
 use super::edit::{Splice, splice};
-use super::keys::{self, Type};
+use super::keys::Type;
+use super::lookup;
 use super::tree::{Kind, Node, parsed};
 use crate::secret::Secret;
 
@@ -35,7 +36,7 @@ pub(super) fn is_secret(path: &[String], value: &Value) -> bool {
     match value {
         Value::String(text) if text.is_empty() => false,
         Value::String(text) => {
-            keys::type_at(path) == Some(Type::Secret)
+            lookup::type_at(path) == Some(Type::Secret)
                 || path.iter().any(|name| names_secret(name, true))
                 || path.iter().rev().skip(1).any(|name| MAPS.contains(&name.as_str()))
                 || address_holds_secret(text)

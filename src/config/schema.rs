@@ -3,7 +3,8 @@
 
 use serde_json::{Map, Value, json};
 
-use super::keys::{KEYS, Key, Type, names_below, place};
+use super::keys::{KEYS, Key, Type};
+use super::lookup::{LIMITS, names_below, place};
 use super::tree::join;
 
 /// The sections of the file: name, label for people. Their order is that of forms.
@@ -80,7 +81,7 @@ fn node(pattern: &str) -> Value {
         let names = names_below(pattern).into_iter().map(|name| (name.to_owned(), node(&join(pattern, name))));
         let properties: Map<String, Value> = names.collect();
         let any = join(pattern, "*");
-        let further = if place(&any).is_some() { node(&any) } else { Value::Bool(pattern != super::keys::LIMITS) };
+        let further = if place(&any).is_some() { node(&any) } else { Value::Bool(pattern != LIMITS) };
         forms.push(json!({"type": "object", "properties": properties, "additionalProperties": further}));
     }
     match (forms.pop(), forms.is_empty()) {

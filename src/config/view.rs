@@ -4,7 +4,7 @@
 use serde_json::Value;
 
 use super::old_layout::{OLD_LAYOUT, migrate_value};
-use super::{Problem, Reading, keys, proposal, redact};
+use super::{Problem, Reading, lookup, proposal, redact};
 
 /// What `config.get` tells.
 #[derive(Debug)]
@@ -53,7 +53,7 @@ pub fn config_of(reading: &Reading) -> Value {
     let mut config = reading.merged.clone();
     if reading.outcome.is_ok() {
         migrate_value(&mut config);
-        for (path, default) in keys::defaults() {
+        for (path, default) in lookup::defaults() {
             fill_in(&mut config, path, default);
         }
     }

@@ -16,11 +16,11 @@ pub mod nodes;
 pub mod pairing;
 pub mod post;
 pub mod presence;
-pub mod tailscale;
 pub mod reconfigure;
 pub mod reload;
 pub mod restart;
 pub mod restart_note;
+pub mod tailscale;
 pub mod wizard;
 pub mod wizard_stage;
 
