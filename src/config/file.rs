@@ -229,4 +229,25 @@ mod tests {
         );
         std::fs::remove_dir_all(places.state_dir).unwrap();
     }
+
+    #[test]
+    fn an_included_link_that_leads_out_of_the_directory_is_refused() {
+        let places = places("link");
+        let outside = std::env::temp_dir().join(format!("barnacle-outside-{}.json5", std::process::id()));
+        put(&outside, b"{gateway:{port:4000}}");
+        std::os::unix::fs::symlink(&outside, places.state_dir.join("link.json5")).unwrap();
+        put(&places.state_dir.join("good.json5"), b"{gateway:{port:4001}}");
+        for (name, expected) in
+            [("link.json5", "it leads out of the configuration directory"), ("no.json5", "there is no such file")]
+        {
+            put(&places.config_file, format!("{{'$include':'{name}'}}").as_bytes());
+            let error = load(&Disk::default(), &places, &BTreeMap::new()).unwrap_err().to_string();
+            assert_eq!(error, format!("barnacle.json:1:13: $include: {name}: {expected}"));
+        }
+        put(&places.config_file, b"{'$include':'good.json5'}");
+        let loaded = load(&Disk::default(), &places, &BTreeMap::new()).unwrap();
+        assert_eq!((loaded.config.gateway.port, loaded.included), (4001, vec![places.state_dir.join("good.json5")]));
+        std::fs::remove_dir_all(places.state_dir).unwrap();
+        Disk::default().remove(&outside).unwrap();
+    }
 }

@@ -6,7 +6,6 @@
 
 use std::fmt;
 
-
 /// What a value has to be.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Type {

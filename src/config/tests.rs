@@ -238,7 +238,7 @@ fn changes_name_their_areas_and_only_some_need_a_restart() {
     assert_eq!(changes("{}", "{gateway:{reload:{mode:'off'}}}"), ("gateway".into(), false));
     assert_eq!(changes("{}", "{plugins:{},agents:{},zzz:1}"), ("agents plugins zzz".into(), false));
     assert_eq!(changes("{}", "{gateway:{limits:{laneQueue:7}}}"), ("gateway".into(), true));
-    assert_eq!(changes("{}", "{gateway:{controlUi:{}}}"), ("gateway".into(), false));
+    assert_eq!(changes("{}", "{gateway:{tls:{}}}"), ("gateway".into(), false));
     assert_eq!(
         changes("{logging:{file:'${A}'},env:{A:'x'}}", "{logging:{file:'${A}'},env:{A:'y'}}"),
         ("env logging".into(), true)

@@ -127,3 +127,44 @@ impl RestartNote {
 pub fn path(state_dir: &Path) -> PathBuf {
     state_dir.join(NAME)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sys::Chance;
+    use crate::sys::sim::{ScriptedHttp, SimFiles, World};
+    use std::rc::Rc;
+
+    fn sys(world: &World, files: &SimFiles) -> Sys {
+        Sys {
+            zone: jiff::tz::TimeZone::UTC,
+            chance: Rc::new(Chance::seeded(1)),
+            files: Rc::new(files.clone()),
+            http: Rc::new(ScriptedHttp::new(&world.clock, |_| unreachable!("nothing is asked"))),
+            clock: Rc::new(world.clock.clone()),
+            tasks: world.tasks(),
+        }
+    }
+
+    #[test]
+    fn a_note_is_read_once_and_a_damaged_one_is_put_aside() {
+        let (world, files, dir) = (World::at(5), SimFiles::new(), Path::new("/state"));
+        let sys = sys(&world, &files);
+        sys.files.create_dir(dir).unwrap();
+        assert!(RestartNote::take(&sys, dir).is_none());
+        let note =
+            RestartNote::about_config(&sys, "config.patch", Path::new("/c"), Some("main".into()), Some("why".into()));
+        smol::block_on(note.leave(&sys, dir)).unwrap();
+        let files_after = files.power_cut(&Chance::seeded(3));
+        let sys = Sys { files: Rc::new(files_after), ..sys };
+        let read = RestartNote::take(&sys, dir).unwrap();
+        assert_eq!((read.ts, read.session_key.as_deref(), read.message.as_str()), (5, Some("main"), Some("why")));
+        assert!(read.text().starts_with("GatewayRestart:\n{\n  \"kind\": \"config-apply\""));
+        assert!(RestartNote::take(&sys, dir).is_none());
+        smol::block_on(sys.files.replace(path(dir), b"{\"version\":1".to_vec())).unwrap();
+        assert!(RestartNote::take(&sys, dir).is_none());
+        let names: Vec<_> = sys.files.list(dir).unwrap().into_iter().map(|entry| entry.name).collect();
+        assert_eq!(names.len(), 1);
+        assert!(names[0].starts_with("restart-sentinel.json.damaged-"), "{names:?}");
+    }
+}
