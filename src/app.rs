@@ -2,15 +2,18 @@
 //!
 //! The program and the simulation both begin here, so that a test runs what a board runs.
 
+use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use crate::config::first_start::{Credential, Places};
-use crate::config::gateway::AuthMode;
+use crate::config::launch::Launch;
 use crate::config::{Config, Current};
 use crate::events::Hub;
 use crate::events::budget::Budget;
-use crate::gateway::auth::{Auth, Required};
+use crate::gateway::auth::Auth;
+use crate::gateway::reload::{Reload, required};
+use crate::gateway::restart_note::RestartNote;
 use crate::gateway::{Gateway, Parts};
 use crate::journal::Journal;
 use crate::methods::GROUPS;
@@ -45,15 +48,10 @@ pub struct Start {
     pub journal: Arc<Journal>,
     /// What agents may do.
     pub tools: Rc<dyn Tools>,
-}
-
-/// What clients must show, by mode.
-#[must_use]
-pub fn required(credential: &Credential) -> Required {
-    match credential.mode {
-        AuthMode::Token => Required::Token(credential.secret.clone()),
-        AuthMode::Password => Required::Password(credential.secret.clone()),
-    }
+    /// How the process was started.
+    pub launch: Rc<Launch>,
+    /// The files that the configuration includes.
+    pub included: Vec<PathBuf>,
 }
 
 /// Reads the state directory and assembles the gateway. Nothing listens and no timer runs yet.
@@ -61,7 +59,7 @@ pub fn required(credential: &Credential) -> Required {
 /// # Errors
 /// What the disk says when the state can't be read; damage that can be mended is mended and logged.
 pub fn assemble(start: Start) -> Result<Front, StoreError> {
-    let Start { sys, places, host, config, credential, journal, tools } = start;
+    let Start { sys, places, host, config, credential, journal, tools, launch, included } = start;
     let limits = config.gateway.limits.clone();
     let default_agent = config.agents.default_agent().id.clone();
     let saver = Saver::new(&sys);
@@ -88,6 +86,10 @@ pub fn assemble(start: Start) -> Result<Front, StoreError> {
         host_name: host.clone(),
     });
     let config = Current::new(config);
+    let restart_note = RestartNote::take(&sys, &places.state_dir);
+    if let Some(note) = &restart_note {
+        log::info!("restarted after {}: {}", note.stats.mode, note.message.as_str().unwrap_or("no further word"));
+    }
     let total = usize::try_from(limits.total_buffered_bytes).unwrap_or(usize::MAX);
     let hub = Hub::new(Budget::new(total));
     let runs = Runs::new(Rc::new(Context {
@@ -104,6 +106,8 @@ pub fn assemble(start: Start) -> Result<Front, StoreError> {
     let table = Rc::new(Table::new(GROUPS));
     let gateway = Gateway::new(Parts {
         auth: Auth::new(required(&credential), limits.auth_failures),
+        reload: Reload::new(launch, config.get(), included),
+        restart_note,
         methods: DIALECTS.iter().map(|dialect| table.listed(*dialect)).collect(),
         sys,
         places,

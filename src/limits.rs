@@ -188,6 +188,20 @@ pub const CONFIG_BYTES: u64 = 1024 * 1024;
 pub const CONFIG_PROBLEMS: usize = 100;
 /// Entries of one list or object of the configuration. More is a problem.
 pub const CONFIG_ENTRIES: usize = 1000;
+/// Files that a configuration includes.
+pub const CONFIG_INCLUDES: usize = 64;
+/// Files that include each other, one below the other (methods.md 8.6).
+pub const CONFIG_INCLUDE_DEPTH: usize = 10;
+/// Former texts of the configuration file that are kept beside it (methods.md 8.6).
+pub const CONFIG_GENERATIONS: usize = 5;
+/// Pause between two looks at the configuration file, ms.
+pub const CONFIG_WATCH_MS: u64 = 2000;
+/// Longest delay of a restart that a client asks for, ms (methods.md 8.3).
+pub const RESTART_DELAY_MS: u64 = 60_000;
+/// Note about a restart, bytes. A longer one is refused.
+pub const RESTART_NOTE_BYTES: usize = 16 * 1024;
+/// Time without an answer after which another wizard may begin, ms.
+pub const WIZARD_IDLE_MS: u64 = 30 * 60 * 1000;
 /// A workspace file in the system prompt, characters; more is cut (agents.defaults.bootstrapMaxChars).
 pub const WORKSPACE_FILE_BYTES: u64 = 256 * 1024;
 /// Decoded attachment, bytes (methods.md 6.1).
@@ -312,6 +326,12 @@ pub const FIXED: &[(&str, u64, &str)] = &[
     ("days of recorded usage", USAGE_DAYS as u64, "the oldest leaves"),
     ("configuration file, bytes", CONFIG_BYTES, "refused"),
     ("entries of one list or object of the configuration", CONFIG_ENTRIES as u64, "refused"),
+    ("files that a configuration includes", CONFIG_INCLUDES as u64, "refused"),
+    ("files that include each other", CONFIG_INCLUDE_DEPTH as u64, "refused"),
+    ("former texts of the configuration file", CONFIG_GENERATIONS as u64, "the oldest is removed"),
+    ("delay of a restart that a client asks for, ms", RESTART_DELAY_MS, "shortened"),
+    ("note about a restart, bytes", RESTART_NOTE_BYTES as u64, "INVALID_REQUEST"),
+    ("time without an answer to a wizard, ms", WIZARD_IDLE_MS, "another one may begin"),
     ("workspace file in the prompt, bytes", WORKSPACE_FILE_BYTES, "cut"),
     ("decoded attachment, bytes", ATTACHMENT_BYTES as u64, "INVALID_REQUEST"),
     ("line of a provider's stream, bytes", STREAM_LINE_BYTES as u64, "the run ends with an error"),

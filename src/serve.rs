@@ -1,4 +1,4 @@
-//! The gateway as a process: its lock, listeners, signals, reloads and end.
+//! The gateway as a process: its lock, listeners, signals, restarts and end.
 #![allow(clippy::disallowed_methods, reason = "this is where the real clock and the real process are put in place")]
 
 use std::collections::BTreeMap;
@@ -17,13 +17,14 @@ use smol::LocalExecutor;
 use smol::stream::StreamExt as _;
 
 use crate::app::{self, Start};
-use crate::config::Config;
-use crate::config::file::{self, Loaded, Source};
-use crate::config::first_start::{self, Credential, CredentialSource, Places};
+use crate::config::file::{Loaded, Source};
+use crate::config::first_start::{Credential, CredentialSource, Places};
 use crate::config::gateway::AuthMode;
+use crate::config::launch::Launch;
 use crate::config::network::Bind;
-use crate::gateway::Gateway;
-use crate::journal::{Journal, Settings, Style};
+use crate::gateway::reload::{Cause, keep_last_good, log_settings};
+use crate::gateway::restart_note::RestartNote;
+use crate::journal::Journal;
 use crate::limits::SHUTDOWN_MS;
 use crate::net::listen::Front;
 use crate::runs::tools::NoTools;
@@ -32,12 +33,12 @@ use crate::sys::client::RealHttp;
 use crate::sys::clock::RealClock;
 use crate::sys::disk::Disk;
 use crate::sys::instance::{Instance, Taken};
-use crate::sys::{Sys, Tasks};
+use crate::sys::{Clock, Sys, Tasks};
 
 /// The environment variable that carries the token.
 const TOKEN_VARIABLE: &str = "BARNACLE_TOKEN";
-/// Log filters for people who look for something.
-const LOG_VARIABLE: &str = "BARNACLE_LOG";
+/// When clients may expect the gateway back after a restart, ms (connection.md 1.6).
+const RESTART_EXPECTED_MS: u64 = 1500;
 /// Exit code of a panic, as a shell shows it for the language's own.
 const PANIC_EXIT: i32 = 101;
 
@@ -76,20 +77,56 @@ impl fmt::Display for Failed {
 
 impl std::error::Error for Failed {}
 
-/// Runs the gateway until a signal ends it.
+/// Runs the gateway until a signal ends it. A restart happens inside: a new gateway takes over while
+/// the process, its lock, its log and its listening sockets stay.
 ///
 /// # Errors
 /// [`Failed`].
 pub fn serve(options: &Options, env: &BTreeMap<String, String>) -> Result<(), Failed> {
+    let clock: Rc<dyn Clock> = Rc::new(RealClock::start());
     let executor = Rc::new(LocalExecutor::new());
-    smol::block_on(executor.run(run(Rc::clone(&executor), options, env)))
+    let sys = real_sys(&clock, &executor);
+    let mut life = smol::block_on(executor.run(prepare(options, env, &sys)))?;
+    let mut signals = Signals::new([Signal::Term, Signal::Int, Signal::Hup, Signal::Usr1])
+        .map_err(|error| Failed::Other(format!("signals: {error}")))?;
+    // A new executor for each gateway, so that nothing of the old one is left but what was handed on.
+    drop((sys, executor));
+    loop {
+        let executor = Rc::new(LocalExecutor::new());
+        let sys = real_sys(&clock, &executor);
+        match smol::block_on(executor.run(live(life, sys, &mut signals)))? {
+            Some(next) => life = next,
+            None => return Ok(()),
+        }
+    }
 }
 
-async fn run(
-    executor: Rc<LocalExecutor<'static>>,
-    options: &Options,
-    env: &BTreeMap<String, String>,
-) -> Result<(), Failed> {
+fn real_sys(clock: &Rc<dyn Clock>, executor: &Rc<LocalExecutor<'static>>) -> Sys {
+    let tasks = Tasks::on(executor);
+    Sys {
+        zone: TimeZone::system(),
+        http: Rc::new(RealHttp::new(Rc::clone(clock), tasks.clone())),
+        clock: Rc::clone(clock),
+        chance: Rc::new(Chance::real()),
+        files: Rc::new(Disk::default()),
+        tasks,
+    }
+}
+
+/// What one gateway begins with; what outlives it goes on to the next.
+struct Life {
+    launch: Rc<Launch>,
+    journal: Arc<Journal>,
+    instance: Instance,
+    loaded: Loaded,
+    credential: Credential,
+    listeners: Vec<Listener>,
+    /// Whether the owner at the terminal has been told where the gateway is.
+    is_first: bool,
+}
+
+/// What the process does once, before the first gateway.
+async fn prepare(options: &Options, env: &BTreeMap<String, String>, sys: &Sys) -> Result<Life, Failed> {
     let other = |problem: String| Failed::Other(problem);
     let mut env = env.clone();
     if let Some(token) = &options.token {
@@ -99,42 +136,41 @@ async fn run(
     let places =
         Places::find(options.config.as_deref().map(Path::new), options.state_dir.as_deref().map(Path::new), &env)
             .map_err(|error| other(error.to_string()))?;
-
-    let clock: Rc<dyn crate::sys::Clock> = Rc::new(RealClock::start());
-    let tasks = Tasks::on(&executor);
-    let sys = Sys {
-        zone: TimeZone::system(),
-        http: Rc::new(RealHttp::new(Rc::clone(&clock), tasks.clone())),
-        clock,
-        chance: Rc::new(Chance::real()),
-        files: Rc::new(Disk::default()),
-        tasks,
-    };
     sys.files.create_dir(&places.state_dir).map_err(|error| {
         other(format!("state directory {}: {error}; choose another with --state-dir", places.state_dir.display()))
     })?;
-    let _instance = Instance::take(&places.state_dir).map_err(|taken| other(already(&taken, &places.state_dir)))?;
+    let instance = Instance::take(&places.state_dir).map_err(|taken| other(already(&taken, &places.state_dir)))?;
 
-    let loaded = load(&sys, &places, options, &env)?;
-    let journal = Arc::new(Journal::new(&log_settings(&loaded.config, &places, &env), Box::new(io::stderr()), wall_ms));
+    let bind = options.bind.as_deref().map(read_bind).transpose()?;
+    let launch = Launch { bind, port: options.port, token: options.token.clone(), ..Launch::new(places, env) };
+    let loaded =
+        launch.load(sys).map_err(|error| Failed::Config(error.to_string().lines().map(str::to_owned).collect()))?;
+    let settings = log_settings(&loaded.config, &launch.places, &launch.env);
+    let journal = Arc::new(Journal::new(&settings, Box::new(io::stderr()), wall_ms));
     start_logging(&journal);
     for warning in &loaded.warnings {
         log::warn!("{warning}");
     }
-    let credential =
-        first_start::credential(options.token.as_deref(), &loaded.config, &env, &places, &*sys.files, &sys.chance)
-            .await
-            .map_err(|error| other(error.to_string()))?;
+    let credential = launch.credential(sys, &loaded.config).await.map_err(|error| other(error.to_string()))?;
+    let listeners = listen(loaded.config.gateway.bind, launch.port(&loaded.config), &[]).await;
+    let listeners = listeners.map_err(|refused| other(refused.problem))?;
+    Ok(Life { launch: Rc::new(launch), journal, instance, loaded, credential, listeners, is_first: true })
+}
+
+/// One gateway from its start to its end. Gives what the next one begins with, if there is to be one.
+async fn live(life: Life, sys: Sys, signals: &mut Signals) -> Result<Option<Life>, Failed> {
+    let Life { launch, journal, instance, loaded, credential, listeners, is_first } = life;
+    let places = launch.places.clone();
     if let Some(weakness) = &credential.weakness {
         log::warn!("the gateway's {} is weak: {weakness}", noun(&credential));
     }
     journal.protect(&loaded.config.secrets());
     journal.protect(slice::from_ref(&credential.secret));
-
-    let port = options.port.unwrap_or(loaded.config.gateway.port);
-    let listeners = listen(loaded.config.gateway.bind, port).await.map_err(other)?;
-    let addresses: Vec<_> = listeners.iter().map(|(_, address)| *address).collect();
-    keep_last_good(&sys, &places, &loaded).await;
+    journal.reconfigure(&log_settings(&loaded.config, &places, &launch.env));
+    log::set_max_level(journal.max_level());
+    if let (Source::File, Some(raw)) = (loaded.source, &loaded.raw) {
+        keep_last_good(&sys, &places, raw).await;
+    }
     let front = app::assemble(Start {
         sys: sys.clone(),
         host: host_name(),
@@ -143,35 +179,179 @@ async fn run(
         places: places.clone(),
         journal: Arc::clone(&journal),
         tools: Rc::new(NoTools),
+        launch: Rc::clone(&launch),
+        included: loaded.included,
     })
-    .map_err(|error| other(format!("state directory {}: {error}", places.state_dir.display())))?;
+    .map_err(|error| Failed::Other(format!("state directory {}: {error}", places.state_dir.display())))?;
 
     let mut work = vec![
         sys.tasks.spawn(Rc::clone(&front.gateway).keep_time()),
+        sys.tasks.spawn(Rc::clone(&front.gateway).watch_config()),
         sys.tasks.spawn(Arc::clone(&journal).keep(sys.clone())),
     ];
     let accepting: Vec<_> =
-        listeners.into_iter().map(|(listener, _)| sys.tasks.spawn(front.clone().listen(listener))).collect();
-    greet(&addresses, &places, &credential);
+        listeners.iter().map(|(listener, _)| sys.tasks.spawn(front.clone().listen(listener.clone()))).collect();
+    let addresses: Vec<_> = listeners.iter().map(|(_, address)| *address).collect();
+    if is_first {
+        greet(&addresses, &places, &credential);
+    }
     log::info!("Barnacle {} listens on {}", crate::VERSION, shown(&addresses));
 
-    let mut reloader = Reloader { options, env: &env, places: &places, sys: &sys, journal: &journal };
-    let signal = wait_for_end(&mut reloader, &front).await.map_err(|error| other(format!("signals: {error}")))?;
-    log::info!("{signal}: stopping");
-    drop(accepting);
-    let end = shut_down(&front);
-    if sys.clock.timeout(Duration::from_millis(SHUTDOWN_MS), end).await.is_err() {
+    let end = wait_for_end(signals, &front, &launch, &listeners)
+        .await
+        .map_err(|error| Failed::Other(format!("signals: {error}")))?;
+    // From here on new connections wait in the sockets' queues, for the next gateway if there is one.
+    for task in accepting {
+        task.cancel().await;
+    }
+    let next = match end {
+        End::Stop => None,
+        End::Restart(next) => Some(next_listeners(*next, listeners).await),
+    };
+    let (reason, restart_ms) = match &next {
+        None => ("gateway stopping", None),
+        Some(_) => ("gateway restarting", Some(RESTART_EXPECTED_MS)),
+    };
+    let ending = shut_down(&front, reason, restart_ms);
+    if sys.clock.timeout(Duration::from_millis(SHUTDOWN_MS), ending).await.is_err() {
         log::error!("not everything ended in time");
     }
     work.clear();
     log::info!("stopped");
     journal.write_out(&*sys.files, wall_ms());
-    Ok(())
+    match next {
+        None => Ok(None),
+        Some(Err(failed)) => Err(failed),
+        Some(Ok((loaded, credential, listeners))) => {
+            Ok(Some(Life { launch, journal, instance, loaded, credential, listeners, is_first: false }))
+        }
+    }
+}
+
+/// The sockets of the next gateway, with what else it begins with. The old ones are given up here.
+async fn next_listeners(next: Next, old: Vec<Listener>) -> Result<(Loaded, Credential, Vec<Listener>), Failed> {
+    let listeners = match next.elsewhere {
+        None => next.listeners,
+        Some((bind, port)) => move_to(bind, port, old).await?,
+    };
+    Ok((next.loaded, next.credential, listeners))
+}
+
+/// How a gateway ends.
+enum End {
+    /// For good.
+    Stop,
+    /// For the next one, which can start.
+    Restart(Box<Next>),
+}
+
+/// What was checked before the old gateway goes down.
+struct Next {
+    loaded: Loaded,
+    credential: Credential,
+    listeners: Vec<Listener>,
+    /// Where to listen as soon as the old sockets are closed, when they are in the way.
+    elsewhere: Option<(Bind, u16)>,
+}
+
+/// Waits for SIGTERM or SIGINT, or for a restart that can be. SIGHUP reads the configuration again,
+/// SIGUSR1 asks for a restart.
+async fn wait_for_end(
+    signals: &mut Signals,
+    front: &Front,
+    launch: &Launch,
+    listeners: &[Listener],
+) -> io::Result<End> {
+    let gateway = &front.gateway;
+    loop {
+        let signal = async { Ok(signals.next().await) };
+        let restart = async { Err(gateway.restarts.wanted().await) };
+        match smol::future::or(signal, restart).await {
+            Ok(Some(signal)) => match signal? {
+                Signal::Hup => gateway.reload_config(Cause::Signal).await,
+                Signal::Usr1 => {
+                    gateway.restarts.schedule(&gateway.sys, Duration::ZERO, "SIGUSR1");
+                }
+                signal => return Ok(stop(if signal == Signal::Int { "SIGINT" } else { "SIGTERM" })),
+            },
+            Ok(None) => return Ok(stop("no more signals")),
+            Err(reason) => match next_life(front, launch, listeners).await {
+                Ok(next) => {
+                    log::info!("{reason}: restarting");
+                    return Ok(End::Restart(Box::new(next)));
+                }
+                Err(problems) => {
+                    for problem in problems.lines() {
+                        log::error!("{problem}");
+                    }
+                    log::error!("{reason}: the gateway doesn't restart, because it could not start again");
+                    gateway.restarts.refused();
+                    RestartNote::withdraw(&gateway.sys, &launch.places.state_dir);
+                }
+            },
+        }
+    }
+}
+
+fn stop(signal: &str) -> End {
+    log::info!("{signal}: stopping");
+    End::Stop
+}
+
+/// Everything that could keep the next gateway from starting, before the old one goes down. Sockets
+/// that stay the same are kept.
+async fn next_life(front: &Front, launch: &Launch, listeners: &[Listener]) -> Result<Next, String> {
+    let (loaded, credential) = front.gateway.read_config().await.map_err(|refused| refused.to_string())?;
+    let (bind, port) = (loaded.config.gateway.bind, launch.port(&loaded.config));
+    match listen(bind, port, listeners).await {
+        Ok(listeners) => Ok(Next { loaded, credential, listeners, elsewhere: None }),
+        // Our own socket may be what is in the way: loopback and all addresses don't go together.
+        Err(refused)
+            if refused.kind == io::ErrorKind::AddrInUse && listeners.iter().any(|(_, local)| local.port() == port) =>
+        {
+            Ok(Next { loaded, credential, listeners: Vec::new(), elsewhere: Some((bind, port)) })
+        }
+        Err(refused) => Err(refused.problem),
+    }
+}
+
+/// Closes the old sockets and opens others; when that fails, the old addresses again.
+async fn move_to(bind: Bind, port: u16, old: Vec<Listener>) -> Result<Vec<Listener>, Failed> {
+    let before: Vec<_> = old.iter().map(|(_, address)| *address).collect();
+    drop(old);
+    let refused = match listen(bind, port, &[]).await {
+        Ok(listeners) => return Ok(listeners),
+        Err(refused) => refused,
+    };
+    log::error!("{}; the gateway goes on at {}", refused.problem, shown(&before));
+    let mut listeners = Vec::new();
+    for address in before {
+        match async_net::TcpListener::bind(address).await {
+            Ok(listener) => listeners.push((listener, address)),
+            Err(error) if listeners.is_empty() => {
+                return Err(Failed::Other(format!("cannot listen on {address} again: {error}")));
+            }
+            Err(error) => log::warn!("not listening on {address} too: {error}"),
+        }
+    }
+    Ok(listeners)
+}
+
+/// The address of the command line.
+fn read_bind(text: &str) -> Result<Bind, Failed> {
+    match text.trim() {
+        "loopback" | "auto" => Ok(Bind::Loopback),
+        "lan" => Ok(Bind::Lan),
+        text => match text.trim_matches(['[', ']']).parse::<IpAddr>() {
+            Ok(address) => Ok(Bind::Address(address)),
+            Err(_) => Err(Failed::Other(format!("--bind: expected loopback, lan or an IP address, found {text:?}"))),
+        },
+    }
 }
 
 /// Says goodbye, then gives the last frames a moment to leave.
-async fn shut_down(front: &Front) {
-    front.gateway.shut_down("gateway stopping", None).await;
+async fn shut_down(front: &Front, reason: &str, restart_ms: Option<u64>) {
+    front.gateway.shut_down(reason, restart_ms).await;
     for _ in 0..50 {
         if front.doors.open() == 0 {
             break;
@@ -192,48 +372,6 @@ fn already(taken: &Taken, state_dir: &Path) -> String {
             format!("another gateway uses the state directory {state_dir}; stop it, or choose another with --state-dir")
         }
         Taken::Error(error) => format!("state directory {state_dir}: {error}; choose another with --state-dir"),
-    }
-}
-
-/// Reads the configuration and puts the command line's choices over it.
-fn load(sys: &Sys, places: &Places, options: &Options, env: &BTreeMap<String, String>) -> Result<Loaded, Failed> {
-    let mut loaded = file::load(&*sys.files, places, env)
-        .map_err(|error| Failed::Config(error.to_string().lines().map(str::to_owned).collect()))?;
-    if let Some(bind) = &options.bind {
-        loaded.config.gateway.bind = match bind.trim() {
-            "loopback" | "auto" => Bind::Loopback,
-            "lan" => Bind::Lan,
-            text => match text.trim_matches(['[', ']']).parse::<IpAddr>() {
-                Ok(address) => Bind::Address(address),
-                Err(_) => {
-                    return Err(Failed::Other(format!(
-                        "--bind: expected loopback, lan or an IP address, found {text:?}"
-                    )));
-                }
-            },
-        };
-    }
-    Ok(loaded)
-}
-
-async fn keep_last_good(sys: &Sys, places: &Places, loaded: &Loaded) {
-    let (Source::File, Some(raw)) = (loaded.source, &loaded.raw) else { return };
-    if let Err(error) = file::keep_last_good(&*sys.files, places, raw).await {
-        log::warn!("the configuration could not be kept as the last good one: {error}");
-    }
-}
-
-fn log_settings(config: &Config, places: &Places, env: &BTreeMap<String, String>) -> Settings {
-    let logging = &config.logging;
-    Settings {
-        console_level: logging.console_level,
-        file_level: logging.level,
-        filters: env.get(LOG_VARIABLE).cloned(),
-        file: logging.file.clone().unwrap_or_else(|| places.log_file()),
-        max_bytes: logging.max_bytes,
-        files: logging.files,
-        days: logging.days,
-        style: Style::of(env),
     }
 }
 
@@ -262,12 +400,25 @@ fn host_name() -> String {
 
 type Listener = (async_net::TcpListener, SocketAddr);
 
-/// Opens the addresses. The first one has to work; loopback's second one, IPv6, is a bonus.
-async fn listen(bind: Bind, port: u16) -> Result<Vec<Listener>, String> {
+/// Why an address can't be listened on.
+struct NoSocket {
+    kind: io::ErrorKind,
+    /// For people.
+    problem: String,
+}
+
+/// Opens the addresses, but for those that are `open` already. The first one has to work; loopback's
+/// second one, IPv6, is a bonus.
+async fn listen(bind: Bind, port: u16, open: &[Listener]) -> Result<Vec<Listener>, NoSocket> {
     let mut listeners: Vec<Listener> = Vec::new();
     for address in bind.addresses() {
         // Where the system chose the port, every address gets the same one.
         let port = listeners.first().map_or(port, |(_, first)| first.port());
+        let same = |(_, local): &&Listener| local.ip() == address && (port == 0 || local.port() == port);
+        if let Some((listener, local)) = open.iter().find(same) {
+            listeners.push((listener.clone(), *local));
+            continue;
+        }
         let socket = SocketAddr::new(address, port);
         let opened = match async_net::TcpListener::bind(socket).await {
             Ok(listener) => listener.local_addr().map(|local| (listener, local)),
@@ -282,7 +433,10 @@ async fn listen(bind: Bind, port: u16) -> Result<Vec<Listener>, String> {
                     io::ErrorKind::PermissionDenied => "; ports below 1024 need privileges, choose another with --port",
                     _ => "",
                 };
-                return Err(format!("cannot listen on {socket}: {error}{hint}"));
+                return Err(NoSocket {
+                    kind: error.kind(),
+                    problem: format!("cannot listen on {socket}: {error}{hint}"),
+                });
             }
             Err(error) => log::warn!("not listening on {socket} too: {error}"),
         }
@@ -321,72 +475,4 @@ fn greet(addresses: &[SocketAddr], places: &Places, credential: &Credential) {
     // Nobody may be looking.
     let _ = io::stdout().write_all(text.as_bytes());
     let _ = io::stdout().flush();
-}
-
-/// What a reload needs.
-struct Reloader<'a> {
-    options: &'a Options,
-    env: &'a BTreeMap<String, String>,
-    places: &'a Places,
-    sys: &'a Sys,
-    journal: &'a Arc<Journal>,
-}
-
-/// Waits for SIGTERM or SIGINT; SIGHUP reads the configuration again.
-async fn wait_for_end(reloader: &mut Reloader<'_>, front: &Front) -> io::Result<&'static str> {
-    let mut signals = Signals::new([Signal::Term, Signal::Int, Signal::Hup])?;
-    while let Some(signal) = signals.next().await {
-        match signal? {
-            Signal::Hup => reloader.reload(&front.gateway).await,
-            Signal::Int => return Ok("SIGINT"),
-            _ => return Ok("SIGTERM"),
-        }
-    }
-    Ok("no more signals")
-}
-
-impl Reloader<'_> {
-    /// Puts a changed configuration in force, or says what is wrong with it and keeps the old one.
-    async fn reload(&mut self, gateway: &Gateway) {
-        let loaded = match load(self.sys, self.places, self.options, self.env) {
-            Ok(loaded) => loaded,
-            Err(error) => {
-                for problem in error.to_string().lines() {
-                    log::error!("{problem}");
-                }
-                log::error!("the configuration was not reloaded; the old one stays in force");
-                return;
-            }
-        };
-        for warning in &loaded.warnings {
-            log::warn!("{warning}");
-        }
-        let token = self.options.token.as_deref();
-        let credential =
-            first_start::credential(token, &loaded.config, self.env, self.places, &*self.sys.files, &self.sys.chance)
-                .await;
-        let credential = match credential {
-            Ok(credential) => credential,
-            Err(error) => {
-                log::error!("the configuration was not reloaded: {error}");
-                return;
-            }
-        };
-        let changes = Config::changed(&gateway.config.get(), &loaded.config);
-        self.journal.protect(&loaded.config.secrets());
-        self.journal.protect(slice::from_ref(&credential.secret));
-        self.journal.reconfigure(&log_settings(&loaded.config, self.places, self.env));
-        log::set_max_level(self.journal.max_level());
-        gateway.auth.require(app::required(&credential));
-        keep_last_good(self.sys, self.places, &loaded).await;
-        gateway.config.replace(loaded.config);
-        if changes.areas.is_empty() {
-            log::info!("configuration reloaded: nothing changed");
-        } else {
-            log::info!("configuration reloaded: {}", changes.areas.join(", "));
-        }
-        if changes.restart {
-            log::warn!("some changes need a restart of the gateway");
-        }
-    }
 }

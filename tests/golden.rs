@@ -299,5 +299,7 @@ golden! {
     sessions_are_listed_and_changed_as_written: "sessions.jsonl" on BOTH;
     nodes_are_asked_and_answer_as_written: "nodes.jsonl" on BOTH;
     commands_are_approved_as_written: "approvals.jsonl" on BOTH;
+    the_configuration_is_read_and_changed_as_written: "config.jsonl" on BOTH;
+    the_wizard_asks_as_written: "wizard.jsonl" on BOTH;
     scopes_are_enforced_as_written: "scopes.jsonl" on BOTH;
 }

@@ -141,12 +141,12 @@ fn sighup_puts_a_new_configuration_in_force_and_refuses_a_bad_one() {
     gateway.signal("HUP");
     name_becomes(&mut client, "Pinchy");
 
-    std::fs::write(&file, "{ gateway: { prot: 1 } }").unwrap();
+    std::fs::write(&file, "{ gateway: { port: 'x' } }").unwrap();
     gateway.signal("HUP");
     let deadline = Instant::now() + support::PATIENCE;
     loop {
         let lines = client.call("logs.tail", &json!({}))["payload"]["lines"].to_string();
-        if lines.contains("barnacle.json:1:") && lines.contains("gateway.prot") {
+        if lines.contains("barnacle.json:1:") && lines.contains("gateway.port") {
             break;
         }
         assert!(Instant::now() < deadline, "{lines}");

@@ -27,7 +27,7 @@ use support::{Client, Dialect, FakeModel, Gateway, TempDir};
 const PATIENCE: Duration = Duration::from_secs(4);
 
 /// Recordings of methods that this version has.
-const METHODS: [&str; 22] = [
+const METHODS: [&str; 27] = [
     "methods-basic",
     "methods-agent-plain",
     "methods-agent-401",
@@ -50,7 +50,16 @@ const METHODS: [&str; 22] = [
     "methods-chat-thinking-param",
     "methods-sessions",
     "methods-logs-skills-usage-wizard",
+    "methods-config",
+    "methods-config-include-env",
+    "methods-config-invalid-file",
+    "methods-config-patch-restart",
+    // Restarts the gateway, so it is the last one.
+    "methods-config-apply",
 ];
+
+/// A recording whose answers show the configuration file as somebody else has written it.
+const WRITTEN_BY_HAND: &str = "methods-config-invalid-file";
 
 /// Recordings of handshakes and of frames that are no request.
 const HANDSHAKES: [&str; 6] = [
@@ -111,6 +120,19 @@ const DELIBERATE: &[(&str, &str, &str)] = &[
     ("chat.send", "/payload is new", "/send off is a command that this version doesn't have"),
     ("exec.approval.request", "/payload/bindingHash is new", "tells what the decision is bound to"),
     ("health", "/payload/agents[]/heartbeat/everyMs is null", "no heartbeat is configured"),
+    ("config.get", "/payload/config", "another configuration, and other defaults"),
+    ("config.get", "/payload/parsed/", "another configuration"),
+    ("config.set", "/error/message is \"SyntaxError: raw:", "our parser's words, with line and column"),
+    ("config.set", "/error/message is \"invalid config: ", "the first mistake is in the message too"),
+    ("config.set", "/error is missing", "the guide's old layout is taken"),
+    ("config.set", "/payload is new", "the guide's old layout is taken"),
+    ("config.patch", "/error/message is \"invalid config: ", "the first mistake is in the message too"),
+    ("config.patch", "/payload/config/", "another configuration, and other defaults"),
+    ("config.patch", "/payload/restart is null", "what needs no restart gets none"),
+    ("config.patch", "/payload/sentinel is null", "what needs no restart gets none"),
+    ("config.apply", "/error/message is \"invalid config: ", "the first mistake is in the message too"),
+    ("config.apply", "/payload/config/", "other defaults"),
+    ("config.schema", "/payload/uiHints/", "the keys of this version"),
     ("health", "/payload/runs is new", "more is told"),
     ("health", "/payload/status is new", "the guide wants it"),
     ("health", "/payload/storage is new", "more is told"),
@@ -138,6 +160,9 @@ const DELIBERATE: &[(&str, &str, &str)] = &[
     ("status", "/payload/version is new", "more is told"),
     ("system-presence", "/payload[]/ip is missing", "the gateway doesn't look up an address of its own"),
     ("connect", "/snapshot/presence[]/ip is missing", "the gateway doesn't look up an address of its own"),
+    ("wizard.cancel", "/error/message is \"wizard not found\"", "the guide names no session"),
+    ("wizard.next", "/error/message is \"wizard not found\"", "the guide's form is taken, and names no session"),
+    ("wizard.next", "/payload/step/", "the questions are our own"),
     ("connect", "/canvasHostUrl is missing", "there is no canvas in this version"),
     ("connect", "/snapshot/health", "compared with the answer of health"),
 ];
@@ -241,6 +266,8 @@ struct Replay<'a> {
     runs: BTreeSet<String>,
     /// Runs and kinds of events that were waited for.
     seen: BTreeSet<(String, String)>,
+    /// Hashes and ids of the recording → ours.
+    names: BTreeMap<String, Value>,
     findings: &'a mut Findings,
 }
 
@@ -258,6 +285,7 @@ impl Replay<'_> {
                 if let Some(run) = params["idempotencyKey"].as_str() {
                     self.runs.insert(run.to_owned());
                 }
+                self.translate(&mut params);
                 let id = self.client.request(method, &params);
                 self.sent.insert(frame["id"].as_str().unwrap().to_owned(), (id, method.to_owned()));
             }
@@ -270,7 +298,17 @@ impl Replay<'_> {
                     self.findings.add(self.file, &method, &format!("{recorded_id} is never answered"));
                     return;
                 };
+                if method == "config.set" && ours["ok"] == true && frame["ok"] == false {
+                    // We took what the original refused: what follows is about another text.
+                    let hash = self.client.call("config.get", &json!({}))["payload"]["hash"].clone();
+                    self.names.values_mut().for_each(|own| *own = hash.clone());
+                }
                 ours["id"] = frame["id"].clone();
+                for place in ["/payload/hash", "/payload/sessionId", "/payload/step/id"] {
+                    if let (Some(Value::String(theirs)), Some(own)) = (frame.pointer(place), ours.pointer(place)) {
+                        self.names.insert(theirs.clone(), own.clone());
+                    }
+                }
                 if let Some(error) = ours.get_mut("error").and_then(Value::as_object_mut) {
                     // Always there in both dialects, and natively unknown (methods.md 1.2).
                     error.remove("retryable");
@@ -278,6 +316,19 @@ impl Replay<'_> {
                 self.findings.compare(self.file, &method, frame, &ours);
             }
             (Some("s2c"), Some("event")) => self.event(frame),
+            _ => {}
+        }
+    }
+
+    /// Puts our hashes and ids in the place of recorded ones.
+    fn translate(&self, params: &mut Value) {
+        match params {
+            Value::String(text) => {
+                if let Some(own) = self.names.get(text) {
+                    *params = own.clone();
+                }
+            }
+            Value::Object(fields) => fields.values_mut().for_each(|field| self.translate(field)),
             _ => {}
         }
     }
@@ -340,10 +391,20 @@ fn recorded_calls_are_answered_in_the_recorded_shape() {
                 .iter()
                 .map(|name| name.as_str().unwrap().to_owned()),
         );
-        let (sent, runs, seen) = (BTreeMap::new(), BTreeSet::new(), BTreeSet::new());
-        let mut replay = Replay { file, client, sent, runs, seen, findings: &mut findings };
-        for line in lines(&dir, file) {
-            replay.line(&line, &known);
+        let (sent, runs, seen, names) = (BTreeMap::new(), BTreeSet::new(), BTreeSet::new(), BTreeMap::new());
+        let mut replay = Replay { file, client, sent, runs, seen, names, findings: &mut findings };
+        let lines = lines(&dir, file);
+        for (index, line) in lines.iter().enumerate() {
+            let answer = lines.get(index + 1).map(|next| &next["frame"]["payload"]["raw"]);
+            if let (WRITTEN_BY_HAND, "config.get", Some(Value::String(raw))) =
+                (file, line["frame"]["method"].as_str().unwrap_or_default(), answer)
+            {
+                std::fs::write(temp.path().join("barnacle.json"), raw).unwrap();
+            }
+            replay.line(line, &known);
+        }
+        if file == WRITTEN_BY_HAND {
+            std::fs::write(temp.path().join("barnacle.json"), model.config().to_string()).unwrap();
         }
     }
     for file in PARTIES {

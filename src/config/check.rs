@@ -1,7 +1,8 @@
-//! Compares the tree with the table of keys: unknown keys, keys without use, wrong types and values
-//! out of range. What a value means beyond its type is checked where it is read.
+//! Compares the tree with the table of keys: wrong types and values out of range are problems, keys
+//! that are unknown or without use are warnings. What a value means beyond its type is checked where it is read.
 
-use super::keys::{Step, Type, below, nearest, place};
+use super::keys::Type;
+use super::lookup::{LIMITS, Step, below, nearest, place};
 use super::problem::Notes;
 use super::tree::{Field, Kind, Node, join};
 use crate::limits;
@@ -46,7 +47,14 @@ fn check_at(field: &Field<'_>, pattern: &str, notes: &mut Notes<'_>) {
                     Step::Unknown => {
                         let hint = nearest(pattern, &entry.name)
                             .map_or_else(String::new, |known| format!("; did you mean `{known}`?"));
-                        notes.problem_at(entry.at, &key, format!("unknown key{hint}"));
+                        let message = format!("unknown key{hint}");
+                        // Whatever it is, it may be another version's; but the limits are ours alone, and one
+                        // that doesn't hold is worse than a gateway that doesn't start.
+                        if pattern == LIMITS {
+                            notes.problem_at(entry.at, &key, message);
+                        } else {
+                            notes.warning_at(entry.at, &key, format!("{message}; it is kept and has no effect"));
+                        }
                     }
                 }
             }

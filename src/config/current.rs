@@ -23,7 +23,7 @@ impl Current {
     }
 
     /// From now on `config` is in force.
-    pub fn replace(&self, config: Config) {
-        *self.0.borrow_mut() = Rc::new(config);
+    pub fn replace(&self, config: impl Into<Rc<Config>>) {
+        *self.0.borrow_mut() = config.into();
     }
 }

@@ -6,10 +6,10 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::first_start::Places;
-use super::{Config, Problem, Warning};
+use super::{Config, Problem, Reading, Warning};
 use crate::limits;
 use crate::sys::Files;
 
@@ -35,6 +35,8 @@ pub struct Loaded {
     pub source: Source,
     /// The text that was read; `None` with [`Source::Defaults`].
     pub raw: Option<String>,
+    /// The files that it includes.
+    pub included: Vec<PathBuf>,
 }
 
 /// Why there is no configuration. The gateway doesn't start then; on a reload the old one stays.
@@ -73,17 +75,18 @@ impl std::error::Error for LoadError {}
 /// # Errors
 /// [`LoadError`] when the file (or the last good copy in its place) is unreadable or invalid.
 pub fn load(files: &dyn Files, places: &Places, env: &BTreeMap<String, String>) -> Result<Loaded, LoadError> {
+    let loaded = |path: &Path, source: Source, raw: Option<String>| {
+        let reading = read_text(files, &places.config_file, path, raw.as_deref().unwrap_or_default(), env);
+        let config = reading.outcome.map_err(LoadError::Invalid)?;
+        Ok(Loaded { config, warnings: reading.warnings, source, raw, included: reading.included })
+    };
     if let Some(text) = read(files, &places.config_file)? {
-        let (config, warnings) = Config::parse(&text, &name(&places.config_file), env).map_err(LoadError::Invalid)?;
-        return Ok(Loaded { config, warnings, source: Source::File, raw: Some(text) });
+        return loaded(&places.config_file, Source::File, Some(text));
     }
     let copy = places.last_good_file();
-    let Some(text) = read(files, &copy)? else {
-        let (config, warnings) = Config::parse("", &name(&places.config_file), env).map_err(LoadError::Invalid)?;
-        return Ok(Loaded { config, warnings, source: Source::Defaults, raw: None });
-    };
-    let (config, mut warnings) = Config::parse(&text, &name(&copy), env).map_err(LoadError::Invalid)?;
-    warnings.insert(
+    let Some(text) = read(files, &copy)? else { return loaded(&places.config_file, Source::Defaults, None) };
+    let mut loaded = loaded(&copy, Source::LastGood, Some(text))?;
+    loaded.warnings.insert(
         0,
         Warning {
             file: name(&places.config_file),
@@ -93,7 +96,47 @@ pub fn load(files: &dyn Files, places: &Places, env: &BTreeMap<String, String>) 
             message: format!("the file is empty or missing; its last good copy {} is used", name(&copy)),
         },
     );
-    Ok(Loaded { config, warnings, source: Source::LastGood, raw: Some(text) })
+    Ok(loaded)
+}
+
+/// Reads a text as the content of `path`, with the files that it includes from the directory of
+/// `config_file`; their paths in the result are whole.
+pub fn read_text(
+    files: &dyn Files,
+    config_file: &Path,
+    path: &Path,
+    text: &str,
+    env: &BTreeMap<String, String>,
+) -> Reading {
+    let dir = config_file.parent().map(Path::to_path_buf).unwrap_or_default();
+    let mut reading = Config::read(text, &name(path), env, &|include| included(files, &dir, include));
+    for include in &mut reading.included {
+        *include = dir.join(&*include);
+    }
+    reading
+}
+
+/// The text of an included file. Symbolic links must not lead out of the directory either.
+fn included(files: &dyn Files, dir: &Path, include: &Path) -> Result<String, String> {
+    let shown = |error: io::Error| match error.kind() {
+        io::ErrorKind::NotFound => "there is no such file".to_owned(),
+        _ => format!("cannot be read: {error}"),
+    };
+    let here = if dir.as_os_str().is_empty() { Path::new(".") } else { dir };
+    let path = files.real_path(&here.join(include)).map_err(shown)?;
+    if !path.starts_with(files.real_path(here).map_err(shown)?) {
+        return Err("it leads out of the configuration directory".to_owned());
+    }
+    let bytes = files.read(&path, limits::CONFIG_BYTES).map_err(shown)?;
+    String::from_utf8(bytes).map_err(|_| "this is not UTF-8 text".to_owned())
+}
+
+/// The text of the configuration file; `None` when it is missing or holds nothing.
+///
+/// # Errors
+/// [`LoadError`] when it can't be read or is no text.
+pub fn text_of(files: &dyn Files, places: &Places) -> Result<Option<String>, LoadError> {
+    read(files, &places.config_file)
 }
 
 /// Keeps `raw` as the last good copy; writes only when it differs from the one on disk. Call it when
@@ -185,5 +228,26 @@ mod tests {
             "barnacle.json:2:7: this is not UTF-8 text"
         );
         std::fs::remove_dir_all(places.state_dir).unwrap();
+    }
+
+    #[test]
+    fn an_included_link_that_leads_out_of_the_directory_is_refused() {
+        let places = places("link");
+        let outside = std::env::temp_dir().join(format!("barnacle-outside-{}.json5", std::process::id()));
+        put(&outside, b"{gateway:{port:4000}}");
+        std::os::unix::fs::symlink(&outside, places.state_dir.join("link.json5")).unwrap();
+        put(&places.state_dir.join("good.json5"), b"{gateway:{port:4001}}");
+        for (name, expected) in
+            [("link.json5", "it leads out of the configuration directory"), ("no.json5", "there is no such file")]
+        {
+            put(&places.config_file, format!("{{'$include':'{name}'}}").as_bytes());
+            let error = load(&Disk::default(), &places, &BTreeMap::new()).unwrap_err().to_string();
+            assert_eq!(error, format!("barnacle.json:1:13: $include: {name}: {expected}"));
+        }
+        put(&places.config_file, b"{'$include':'good.json5'}");
+        let loaded = load(&Disk::default(), &places, &BTreeMap::new()).unwrap();
+        assert_eq!((loaded.config.gateway.port, loaded.included), (4001, vec![places.state_dir.join("good.json5")]));
+        std::fs::remove_dir_all(places.state_dir).unwrap();
+        Disk::default().remove(&outside).unwrap();
     }
 }

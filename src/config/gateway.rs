@@ -40,6 +40,30 @@ pub struct Gateway {
     pub nodes: NodeRules,
     /// The bounds.
     pub limits: Limits,
+    /// What a change of the configuration file does.
+    pub reload: Reload,
+}
+
+/// `gateway.reload` (methods.md 8.6).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Reload {
+    /// What is done.
+    pub mode: ReloadMode,
+    /// How long the file has to be unchanged before, ms.
+    pub debounce_ms: u64,
+}
+
+/// What a change of the configuration file does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReloadMode {
+    /// What can be is applied at once, the rest by a restart.
+    Hybrid,
+    /// What can be is applied at once, the rest waits.
+    Hot,
+    /// Every change restarts.
+    Restart,
+    /// Nothing.
+    Off,
 }
 
 /// `gateway.http.endpoints`: what is served beside the WebSocket.
@@ -115,6 +139,15 @@ pub(super) fn read(root: &Field<'_>, env: &BTreeMap<String, String>, notes: &mut
             deny_commands: read_list(at("nodes.denyCommands"), command_name, "the name of a command", notes),
         },
         limits: read_limits(root, notes),
+        reload: Reload {
+            mode: match at("reload.mode").and_then(|field| field.text()) {
+                Some("hot") => ReloadMode::Hot,
+                Some("restart") => ReloadMode::Restart,
+                Some("off") => ReloadMode::Off,
+                _ => ReloadMode::Hybrid,
+            },
+            debounce_ms: at("reload.debounceMs").and_then(|field| field.whole()).unwrap_or(300),
+        },
     };
     check_open_bind(root, &gateway, env, notes);
     gateway

@@ -6,8 +6,6 @@
 
 use std::fmt;
 
-use crate::limits::Limits;
-
 /// What a value has to be.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Type {
@@ -150,6 +148,18 @@ pub(super) const KEYS: &[Key] = &[
         "commands that nodes of every platform may be asked to run, beside those of their platform",
     ),
     key("gateway.nodes.denyCommands", Type::Texts, "none", "commands that no node may be asked to run"),
+    key(
+        "gateway.reload.mode",
+        Type::Choice(&["hybrid", "hot", "restart", "off"]),
+        "hybrid",
+        "what a change of this file does: what can be is applied at once and the rest by a restart (`hybrid`), only the former (`hot`), every change restarts (`restart`), nothing (`off`)",
+    ),
+    key(
+        "gateway.reload.debounceMs",
+        Type::Whole(0, 60_000),
+        "300",
+        "how long the file has to be unchanged before a change counts, ms",
+    ),
     key("agents.defaults.model", Type::Text(256), "-", MODEL),
     key("agents.defaults.model.primary", Type::Text(256), "anthropic/claude-opus-4-5", MODEL),
     key(
@@ -330,7 +340,6 @@ pub(super) const UNUSED: &[&str] = &[
     "skills",
     "plugins",
     "gateway.tailscale",
-    "gateway.reload",
     "gateway.tls",
     "gateway.nodes.browser",
     "gateway.remote",
@@ -407,135 +416,6 @@ pub fn manual_table() -> String {
     out
 }
 
-/// The pattern of the limits' keys.
-const LIMITS: &str = "gateway.limits";
-
-/// What stands at a pattern.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct Place {
-    /// The type of a plain value, if one may stand here.
-    pub(super) value: Option<Type>,
-    /// Whether an object may stand here.
-    pub(super) object: bool,
-    /// Whether a list of objects may stand here.
-    pub(super) list: bool,
-}
-
-/// What the table says about a pattern; `None` when no key begins with it.
-pub(super) fn place(pattern: &str) -> Option<Place> {
-    if pattern == LIMITS {
-        return Some(Place { value: None, object: true, list: false });
-    }
-    if let Some(name) = pattern.strip_prefix(LIMITS).and_then(|rest| rest.strip_prefix('.')) {
-        let row = Limits::ROWS.iter().find(|row| row.key == name)?;
-        return Some(Place { value: Some(Type::Whole(row.min, row.max)), object: false, list: false });
-    }
-    let mut place = Place { value: None, object: pattern.is_empty(), list: false };
-    let mut found = pattern.is_empty();
-    for row in KEYS {
-        let Some(rest) = row.path.strip_prefix(pattern) else { continue };
-        match rest.chars().next() {
-            None => place.value = Some(row.value),
-            Some('.') => place.object = true,
-            Some('[') => place.list = true,
-            Some(_) => continue,
-        }
-        found = true;
-    }
-    found.then_some(place)
-}
-
-/// The pattern of a key below a pattern: the key itself, or `*` where any name may stand.
-pub(super) fn below(pattern: &str, name: &str) -> Step {
-    let exact = super::tree::join(pattern, name);
-    if !name.contains(['*', '[', '.']) && !name.is_empty() {
-        if place(&exact).is_some() {
-            return Step::Known(exact);
-        }
-        if UNUSED.contains(&exact.as_str()) {
-            return Step::Unused;
-        }
-    }
-    let any = super::tree::join(pattern, "*");
-    if place(&any).is_some() { Step::Known(any) } else { Step::Unknown }
-}
-
-/// What a key is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Step {
-    /// In the table, at this pattern.
-    Known(String),
-    /// A key of the field's original without use here.
-    Unused,
-    /// Neither.
-    Unknown,
-}
-
-/// The known key that `name` below `pattern` was probably meant to be.
-pub(super) fn nearest(pattern: &str, name: &str) -> Option<String> {
-    let siblings = names_below(pattern);
-    let close = siblings
-        .iter()
-        .map(|known| (distance(&known.to_lowercase(), &name.to_lowercase()), *known))
-        .min()
-        .filter(|(distance, known)| *distance <= slips(known));
-    if let Some((_, known)) = close {
-        return Some(known.to_owned());
-    }
-    let mut elsewhere = KEYS.iter().map(|row| row.path).filter(|path| path.rsplit('.').next() == Some(name));
-    match (elsewhere.next(), elsewhere.next()) {
-        (Some(path), None) if !path.contains(['*', '[']) => Some(path.to_owned()),
-        _ => None,
-    }
-}
-
-fn names_below(pattern: &str) -> Vec<&'static str> {
-    if pattern == LIMITS {
-        return Limits::ROWS.iter().map(|row| row.key).collect();
-    }
-    let mut names: Vec<&'static str> = KEYS
-        .iter()
-        .map(|row| row.path)
-        .chain(UNUSED.iter().copied())
-        .filter_map(|path| {
-            let rest = if pattern.is_empty() { path } else { path.strip_prefix(pattern)?.strip_prefix('.')? };
-            rest.split(['.', '[']).next().filter(|name| *name != "*")
-        })
-        .collect();
-    if pattern == "gateway" {
-        names.push("limits");
-    }
-    names.sort_unstable();
-    names.dedup();
-    names
-}
-
-/// How many slips a key forgives; two swapped letters count as two.
-fn slips(known: &str) -> usize {
-    if known.len() < 4 { 1 } else { (known.len() / 3).max(2) }
-}
-
-/// How many letters have to be added, removed or changed. Long names are far from everything.
-fn distance(a: &str, b: &str) -> usize {
-    if a.len() > 64 || b.len() > 64 {
-        return usize::MAX;
-    }
-    let mut row: Vec<usize> = (0..=b.chars().count()).collect();
-    for (i, from) in a.chars().enumerate() {
-        let mut diagonal = i;
-        let mut left = i + 1;
-        if let Some(first) = row.first_mut() {
-            *first = left;
-        }
-        for (cell, to) in row.iter_mut().skip(1).zip(b.chars()) {
-            let best = (diagonal + usize::from(from != to)).min(left + 1).min(*cell + 1);
-            diagonal = std::mem::replace(cell, best);
-            left = best;
-        }
-    }
-    row.last().copied().unwrap_or_default()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -556,23 +436,6 @@ mod tests {
         assert!(manual.contains(&manual_table()), "put this into docs/configuration.md:\n{}", manual_table());
         for path in UNUSED {
             assert!(manual.contains(&format!("`{path}`")), "docs/configuration.md lacks `{path}`");
-        }
-    }
-
-    #[test]
-    fn a_slip_is_traced_to_the_key_that_was_meant() {
-        for (pattern, name, expected) in [
-            ("gateway", "prot", Some("port")),
-            ("gateway", "Port", Some("port")),
-            ("gateway", "limit", Some("limits")),
-            ("gateway.limits", "maxPayloads", Some("maxPayload")),
-            ("", "port", Some("gateway.port")),
-            ("", "agent", Some("agents")),
-            ("models.providers.*", "apikey", Some("apiKey")),
-            ("agents.list[]", "workspce", Some("workspace")),
-            ("", "zzzzzz", None),
-        ] {
-            assert_eq!(nearest(pattern, name).as_deref(), expected, "{pattern} {name}");
         }
     }
 }

@@ -1,30 +1,43 @@
 //! The configuration: one JSON5 file, read into types, with every mistake named by file, line and key.
 //!
 //! Reading is pure: text and environment in, an immutable [`Config`] or a list of problems out.
-//! [`mod@file`] finds the text on disk and keeps the last good copy; [`first_start`] says where files
-//! are and which credential holds. Nothing here watches files or restarts anything.
+//! [`mod@file`] finds the text on disk and keeps the last good copy, [`generations`] the older ones;
+//! [`first_start`] says where files are and which credential holds, [`launch`] what the command line
+//! has put over the file. [`proposal`] makes a new text from what a client sends, [`view`] is what a
+//! client may see, [`schema`] what a form needs. Nothing here watches files or restarts anything.
 
 pub mod agents;
 mod catalogue;
 mod check;
 mod current;
+mod edit;
 pub mod file;
 pub mod first_start;
 pub mod gateway;
+pub mod generations;
+pub mod include;
 mod keys;
+pub mod launch;
 pub mod logging;
+mod lookup;
 pub mod models;
 pub mod network;
+pub mod offers;
 mod old_layout;
 mod problem;
+pub mod proposal;
 mod providers;
+pub mod redact;
 mod resolve;
+pub mod schema;
 pub mod session;
 mod strength;
 mod substitute;
 mod tree;
+pub mod view;
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::rc::Rc;
 
 use ring::digest::{SHA256, digest};
@@ -59,8 +72,25 @@ pub struct Config {
     pub assistant: Assistant,
     /// Providers by id; see [`Config::resolve`] and [`Config::models`].
     providers: BTreeMap<String, Rc<Provider>>,
+    /// Every secret text, for the log's redaction.
+    secrets: Vec<Secret>,
     /// SHA-256 of each area's resolved JSON, to compare two configurations without keeping secrets.
     areas: BTreeMap<String, [u8; 32]>,
+}
+
+/// Everything that one reading of a configuration tells.
+#[derive(Debug)]
+pub struct Reading {
+    /// The configuration, or every problem.
+    pub outcome: Result<Config, Vec<Problem>>,
+    /// What the owner should know.
+    pub warnings: Vec<Warning>,
+    /// The text as plain JSON, before includes and variables; `{}` for what can't be read.
+    pub parsed: serde_json::Value,
+    /// With includes, texts as they are written: no variable is filled in.
+    pub merged: serde_json::Value,
+    /// The included files, by their paths below the configuration directory.
+    pub included: Vec<PathBuf>,
 }
 
 /// How the web page shows the assistant.
@@ -82,7 +112,7 @@ pub struct Changes {
 }
 
 /// Areas that are applied without a restart (methods.md 8.6). `meta` is among them because a write
-/// by the gateway itself must not restart it (section 18 item 8).
+/// by the gateway itself must not restart it (section 18 item 8). Keys without effect here need none either.
 const HOT: &[&str] = &[
     "agents",
     "bindings",
@@ -117,29 +147,67 @@ impl Config {
     /// # Errors
     /// Every problem with its line and key; never the value of a secret.
     pub fn parse(text: &str, file: &str, env: &BTreeMap<String, String>) -> Result<(Self, Vec<Warning>), Vec<Problem>> {
+        let reading = Self::read(text, file, env, &include::none);
+        reading.outcome.map(|config| (config, reading.warnings))
+    }
+
+    /// The same for a text that may include others, which `reader` gives in.
+    #[must_use]
+    pub fn read(text: &str, file: &str, env: &BTreeMap<String, String>, reader: include::Reader<'_>) -> Reading {
         let mut notes = Notes::new(file, text);
+        let empty = || serde_json::Value::Object(serde_json::Map::new());
+        let mut reading = Reading {
+            outcome: Err(Vec::new()),
+            warnings: Vec::new(),
+            parsed: empty(),
+            merged: empty(),
+            included: Vec::new(),
+        };
+        let outcome = Self::read_into(&mut reading, text, env, reader, &mut notes);
+        reading.outcome = match outcome {
+            Some(config) if notes.problems.is_empty() => Ok(config),
+            _ => Err(notes.problems),
+        };
+        reading.warnings = notes.warnings;
+        reading
+    }
+
+    fn read_into(
+        reading: &mut Reading,
+        text: &str,
+        env: &BTreeMap<String, String>,
+        reader: include::Reader<'_>,
+        notes: &mut Notes<'_>,
+    ) -> Option<Self> {
         if text.len() as u64 > limits::CONFIG_BYTES {
             notes.problem_at(0, "", format!("larger than {} bytes", limits::CONFIG_BYTES));
-            return Err(notes.problems);
+            return None;
         }
-        let Some(mut root) = tree::read(text, &mut notes) else { return Err(notes.problems) };
+        let mut root = tree::read(text, 0, notes)?;
+        reading.parsed = root.to_json();
+        reading.included = include::resolve(&mut root, reader, notes);
+        reading.merged = root.to_json();
+        if !matches!(root.kind, tree::Kind::Object(_)) {
+            notes.problem_at(root.at, "", "the included file is no object");
+            return None;
+        }
         let env = substitute::environment(&root, env);
-        substitute::fill(&mut root, &env, &mut notes);
-        old_layout::migrate(&mut root, &mut notes);
-        if !check::check(&root, &mut notes) {
-            return Err(notes.problems);
+        substitute::fill(&mut root, &env, notes);
+        old_layout::migrate(&mut root, notes);
+        if !check::check(&root, notes) {
+            return None;
         }
         let field = Field::root(&root);
-        let config = Self {
-            gateway: gateway::read(&field, &env, &mut notes),
-            agents: agents::read(&field, &env, &mut notes),
+        Some(Self {
+            gateway: gateway::read(&field, &env, notes),
+            agents: agents::read(&field, &env, notes),
             session: session::read(&field),
             logging: logging::read(&field, &env),
             assistant: read_assistant(&field),
-            providers: providers::read(&field, &env, &mut notes),
+            providers: providers::read(&field, &env, notes),
+            secrets: redact::secrets(&root),
             areas: areas(&root),
-        };
-        if notes.problems.is_empty() { Ok((config, notes.warnings)) } else { Err(notes.problems) }
+        })
     }
 
     /// What differs from `old` to `new`, values of the environment included.
@@ -154,7 +222,7 @@ impl Config {
             if changes.areas.last().map(String::as_str) != Some(top) {
                 changes.areas.push(top.to_owned());
             }
-            changes.restart |= !HOT.contains(&name.as_str());
+            changes.restart |= !HOT.contains(&name.as_str()) && lookup::has_effect(name);
         }
         changes
     }
@@ -162,26 +230,9 @@ impl Config {
     /// Every secret of the configuration, for the log's redaction.
     #[must_use]
     pub fn secrets(&self) -> Vec<Secret> {
-        let auth = &self.gateway.auth;
         let keys = self.providers.values().filter_map(|provider| provider.api_key.as_ref());
-        let headers = self.providers.values().flat_map(|provider| &provider.headers);
-        auth.token
-            .iter()
-            .chain(&auth.password)
-            .chain(keys)
-            .cloned()
-            .chain(headers.map(|(_, value)| Secret::new(value.as_str())))
-            .collect()
+        self.secrets.iter().chain(keys).cloned().collect()
     }
-}
-
-/// The text as plain JSON, before variables are filled in (`parsed` of methods.md 8.1).
-///
-/// # Errors
-/// The syntax error.
-pub fn parse_json(text: &str, file: &str) -> Result<serde_json::Value, Vec<Problem>> {
-    let mut notes = Notes::new(file, text);
-    tree::read(text, &mut notes).map(|root| root.to_json()).ok_or(notes.problems)
 }
 
 fn read_assistant(root: &Field<'_>) -> Assistant {

@@ -132,7 +132,7 @@ fn is_host(host: &str) -> bool {
 }
 
 /// A base URL without its trailing slash: http or https, a host, no user, query or fragment.
-pub(super) fn base_url(text: &str) -> Option<&str> {
+pub fn base_url(text: &str) -> Option<&str> {
     let text = text.trim().trim_end_matches('/');
     let rest = text.strip_prefix("http://").or_else(|| text.strip_prefix("https://"))?;
     let authority = rest.split('/').next().unwrap_or_default();

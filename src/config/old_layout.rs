@@ -1,7 +1,25 @@
 //! The layout that older guides show: `agent.model` and other `agent.*` (methods.md 8.6, Guide).
 
+use serde_json::{Map, Value};
+
 use super::problem::Notes;
 use super::tree::{Entry, Kind, Node};
+
+/// How its warnings begin.
+pub(super) const OLD_LAYOUT: &str = "old layout";
+
+/// The same move in a value: a patch, or what a client sees. `agents.defaults` wins where both are given.
+pub(super) fn migrate_value(root: &mut Value) {
+    let Some(root) = root.as_object_mut() else { return };
+    let Some(Value::Object(old)) = root.remove("agent") else { return };
+    let object = || Value::Object(Map::new());
+    let agents = root.entry("agents").or_insert_with(object);
+    let Some(agents) = agents.as_object_mut() else { return };
+    let Some(defaults) = agents.entry("defaults").or_insert_with(object).as_object_mut() else { return };
+    for (key, value) in old {
+        defaults.entry(key).or_insert(value);
+    }
+}
 
 /// Moves `agent.model` to `agents.defaults.model` and every other `agent.*` to `agents.defaults.*`,
 /// with a warning for each. A key that is given in both layouts is a problem.
@@ -23,7 +41,7 @@ pub(super) fn migrate(root: &mut Node, notes: &mut Notes<'_>) {
         if defaults.iter().any(|entry| entry.name == name) {
             notes.problem_at(at, &key, format!("also given as agents.defaults.{name}"));
         } else {
-            notes.warning_at(at, &key, format!("old layout, read as agents.defaults.{name}"));
+            notes.warning_at(at, &key, format!("{OLD_LAYOUT}, read as agents.defaults.{name}"));
             defaults.push(Entry { at, name, value });
         }
     }

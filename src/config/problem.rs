@@ -1,6 +1,7 @@
 //! What is wrong with a configuration, and where: one entry per mistake, collected so that the
 //! owner sees all of them at once. It never holds the value of a secret.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use super::tree::Field;
@@ -34,12 +35,14 @@ impl fmt::Display for Problem {
     }
 }
 
-/// Problems and warnings of one text as they are found. Each list ends after
+/// Problems and warnings of one reading as they are found. Each list ends after
 /// [`limits::CONFIG_PROBLEMS`] entries; what comes later is left out.
+///
+/// Included texts are laid behind the first one, so that a byte names its file too.
 #[derive(Debug)]
 pub(super) struct Notes<'t> {
-    file: &'t str,
-    text: &'t str,
+    /// By the byte at which they begin.
+    sources: Vec<(usize, Cow<'t, str>, Cow<'t, str>)>,
     /// What makes the text unusable.
     pub(super) problems: Vec<Problem>,
     /// What is only worth telling.
@@ -48,7 +51,15 @@ pub(super) struct Notes<'t> {
 
 impl<'t> Notes<'t> {
     pub(super) fn new(file: &'t str, text: &'t str) -> Self {
-        Self { file, text, problems: Vec::new(), warnings: Vec::new() }
+        let sources = vec![(0, Cow::Borrowed(file), Cow::Borrowed(text))];
+        Self { sources, problems: Vec::new(), warnings: Vec::new() }
+    }
+
+    /// Lays an included text behind the others; gives the byte at which it begins.
+    pub(super) fn add_source(&mut self, file: String, text: String) -> usize {
+        let base = self.sources.last().map_or(0, |(base, _, text)| base + text.len() + 1);
+        self.sources.push((base, Cow::Owned(file), Cow::Owned(text)));
+        base
     }
 
     /// Whether another problem would be left out.
@@ -83,10 +94,12 @@ impl<'t> Notes<'t> {
     }
 
     fn locate(&self, at: usize, key: &str, message: String) -> Problem {
-        let before = self.text.get(..at).unwrap_or(self.text);
+        let source = self.sources.iter().rev().find(|(base, _, _)| *base <= at);
+        let (base, file, text) = source.map_or((0, "", ""), |(base, file, text)| (*base, &**file, &**text));
+        let before = text.get(..at.saturating_sub(base)).unwrap_or(text);
         let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
         Problem {
-            file: self.file.to_owned(),
+            file: file.to_owned(),
             line: before.matches('\n').count() + 1,
             column: before.get(line_start..).map_or(0, |line| line.chars().count()) + 1,
             key: key.to_owned(),

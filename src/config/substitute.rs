@@ -1,5 +1,5 @@
-//! `${NAME}` in texts of the configuration (methods.md 8.6), and the two things that are wrong
-//! anywhere in the tree: a key given twice, and `$include`.
+//! `${NAME}` in texts of the configuration (methods.md 8.6), and the one thing that is wrong
+//! anywhere in the tree: a key given twice.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -51,9 +51,7 @@ fn fill_below(node: &mut Node, key: &str, env: &BTreeMap<String, String>, room: 
             let mut seen = BTreeSet::new();
             for entry in entries {
                 let key = join(key, &entry.name);
-                if entry.name == "$include" {
-                    notes.problem_at(entry.at, &key, "`$include` is not in this version; put everything into one file");
-                } else if !seen.insert(entry.name.clone()) {
+                if !seen.insert(entry.name.clone()) {
                     notes.problem_at(entry.at, &key, "this key is given twice");
                 }
                 fill_below(&mut entry.value, &key, env, room, notes);

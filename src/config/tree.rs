@@ -3,7 +3,7 @@
 //! It knows JSON5 as far as the parser does (comments, trailing commas, bare keys, single quotes)
 //! and no key of ours.
 
-use jsonc_parser::ast::{ObjectPropName, Value as Ast};
+use jsonc_parser::ast::Value as Ast;
 use jsonc_parser::common::Ranged as _;
 use jsonc_parser::tokens::Token;
 use jsonc_parser::{CollectOptions, ParseOptions, Scanner, parse_to_ast};
@@ -177,29 +177,43 @@ pub(super) fn join(key: &str, name: &str) -> String {
     if key.is_empty() { name.to_owned() } else { format!("{key}.{name}") }
 }
 
-/// Reads the text. Syntax errors become one problem (there is no sensible second one).
-pub(super) fn read(text: &str, notes: &mut Notes<'_>) -> Option<Node> {
+/// Reads the text that begins at byte `base` of the notes. Syntax errors become one problem (there
+/// is no sensible second one).
+pub(super) fn read(text: &str, base: usize, notes: &mut Notes<'_>) -> Option<Node> {
+    match read_any(text, base) {
+        Ok(None) => Some(Node::empty()),
+        Ok(Some(node)) if matches!(node.kind, Kind::Object(_)) => Some(node),
+        Ok(Some(node)) => {
+            notes.problem_at(node.at, "", format!("expected an object in braces, found {}", node.describe_type()));
+            None
+        }
+        Err((at, message)) => {
+            notes.problem_at(base + at, "", message);
+            None
+        }
+    }
+}
+
+/// Reads a text whose outermost value may be anything; `None` when there is only blank.
+///
+/// # Errors
+/// The first byte that is wrong, counted in the text itself, and why.
+pub(super) fn read_any(text: &str, base: usize) -> Result<Option<Node>, (usize, String)> {
+    parsed(text, |value| value.map(|value| convert(value, base)))
+}
+
+/// Parses the text and hands its outermost value on; places in it are bytes of the text.
+///
+/// # Errors
+/// The first byte that is wrong, and why.
+pub(super) fn parsed<T>(text: &str, use_it: impl FnOnce(Option<Ast<'_>>) -> T) -> Result<T, (usize, String)> {
     // A byte order mark is no whitespace to the parser; blanks of the same length keep the places.
     let blanked = text.strip_prefix('\u{feff}').map(|rest| format!("   {rest}"));
     let text = blanked.as_deref().unwrap_or(text);
-    if let Err((at, message)) = scan(text) {
-        notes.problem_at(at, "", message);
-        return None;
-    }
-    let parsed = match parse_to_ast(text, &CollectOptions::default(), &ParseOptions::default()) {
-        Ok(parsed) => parsed,
-        Err(error) => {
-            notes.problem_at(error.range().start, "", explain(text, &error));
-            return None;
-        }
-    };
-    match parsed.value {
-        None => Some(Node::empty()),
-        Some(Ast::Object(object)) => Some(convert(Ast::Object(object))),
-        Some(other) => {
-            notes.problem_at(other.start(), "", "expected an object in braces");
-            None
-        }
+    scan(text)?;
+    match parse_to_ast(text, &CollectOptions::default(), &ParseOptions::default()) {
+        Ok(parsed) => Ok(use_it(parsed.value)),
+        Err(error) => Err((error.range().start, explain(text, &error))),
     }
 }
 
@@ -294,25 +308,22 @@ fn explain(text: &str, error: &jsonc_parser::errors::ParseError) -> String {
     }
 }
 
-fn convert(value: Ast<'_>) -> Node {
-    let at = value.start();
+fn convert(value: Ast<'_>, base: usize) -> Node {
+    let at = base + value.start();
     let kind = match value {
         Ast::NullKeyword(_) => Kind::Null,
         Ast::BooleanLit(literal) => Kind::Flag(literal.value),
         Ast::NumberLit(literal) => Kind::Number(literal.value.to_owned()),
         Ast::StringLit(literal) => Kind::Text(literal.value.into_owned()),
-        Ast::Array(array) => Kind::List(array.elements.into_iter().map(convert).collect()),
+        Ast::Array(array) => Kind::List(array.elements.into_iter().map(|item| convert(item, base)).collect()),
         Ast::Object(object) => Kind::Object(
             object
                 .properties
                 .into_iter()
                 .map(|property| Entry {
-                    at: match &property.name {
-                        ObjectPropName::String(name) => name.start(),
-                        ObjectPropName::Word(name) => name.start(),
-                    },
+                    at: base + property.name.start(),
                     name: property.name.into_string(),
-                    value: convert(property.value),
+                    value: convert(property.value, base),
                 })
                 .collect(),
         ),
@@ -327,7 +338,7 @@ mod tests {
 
     fn parse(text: &str) -> Result<Value, String> {
         let mut notes = Notes::new("f", text);
-        let node = read(text, &mut notes);
+        let node = read(text, 0, &mut notes);
         node.map(|node| node.to_json()).ok_or_else(|| notes.problems[0].to_string())
     }
 

@@ -16,7 +16,13 @@ pub mod nodes;
 pub mod pairing;
 pub mod post;
 pub mod presence;
+pub mod reconfigure;
+pub mod reload;
+pub mod restart;
+pub mod restart_note;
 pub mod tailscale;
+pub mod wizard;
+pub mod wizard_stage;
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -47,6 +53,10 @@ use health::Health;
 use invoke::Flights;
 use pairing::Cleared;
 use presence::{Entry, Presence};
+use reload::Reload;
+use restart::Restarts;
+use restart_note::RestartNote;
+use wizard::Wizards;
 
 /// How long changes of the presence list are gathered before everyone hears of them.
 const PRESENCE_PAUSE: Duration = Duration::from_millis(250);
@@ -100,6 +110,14 @@ pub struct Gateway {
     pub flights: Flights,
     /// The log.
     pub journal: Arc<Journal>,
+    /// What is known about the configuration beside the one in force.
+    pub reload: Reload,
+    /// The restart to come, if any.
+    pub restarts: Restarts,
+    /// What the restart before this start left to be told.
+    pub restart_note: Option<RestartNote>,
+    /// The wizard, if one runs.
+    pub wizards: Wizards,
     /// By dialect: the method and event names that hello-ok lists.
     offered: Vec<(Vec<&'static str>, Vec<&'static str>)>,
     next_connection: Cell<u64>,
@@ -127,6 +145,10 @@ pub struct Parts {
     pub runs: Runs,
     /// The log.
     pub journal: Arc<Journal>,
+    /// What is known about the configuration beside the one in force.
+    pub reload: Reload,
+    /// What the restart before this start left to be told.
+    pub restart_note: Option<RestartNote>,
     /// By dialect: the method names that hello-ok lists.
     pub methods: Vec<Vec<&'static str>>,
 }
@@ -164,6 +186,10 @@ impl Gateway {
             stores: parts.stores,
             runs: parts.runs,
             journal: parts.journal,
+            reload: parts.reload,
+            restarts: Restarts::default(),
+            restart_note: parts.restart_note,
+            wizards: Wizards::default(),
         });
         gateway.take_health();
         gateway

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::*;
 use crate::sys::disk::Disk;
-use crate::sys::files::Entry;
+use crate::sys::files::{Entry, Stamp};
 use crate::sys::http::{HttpError, Request, Response};
 use crate::sys::sim::World;
 use crate::sys::{Chance, LocalFuture, Outbound};
@@ -197,6 +197,12 @@ impl Files for Refusing {
     }
     fn size(&self, path: &Path) -> io::Result<u64> {
         self.check().and_then(|()| Disk::default().size(path))
+    }
+    fn stamp(&self, path: &Path) -> io::Result<Stamp> {
+        Disk::default().stamp(path)
+    }
+    fn real_path(&self, path: &Path) -> io::Result<PathBuf> {
+        Disk::default().real_path(path)
     }
     fn list(&self, dir: &Path) -> io::Result<Vec<Entry>> {
         Disk::default().list(dir)

@@ -7,6 +7,7 @@ pub mod agent_run;
 pub mod agents;
 pub mod approvals;
 pub mod chat;
+pub mod config;
 pub mod devices;
 pub mod logs;
 pub mod node_pairing;
@@ -15,8 +16,10 @@ pub mod nodes;
 pub mod sessions;
 pub mod sessions_change;
 pub mod system;
+pub mod update;
 pub mod usage;
 pub mod voice;
+pub mod wizard;
 
 use crate::rpc::Method;
 
@@ -27,6 +30,9 @@ pub const GROUPS: &[&[Method]] = &[
     usage::METHODS,
     approvals::METHODS,
     voice::METHODS,
+    config::METHODS,
+    wizard::METHODS,
+    update::METHODS,
     agents::METHODS,
     sessions::METHODS,
     sessions_change::METHODS,

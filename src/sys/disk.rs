@@ -10,7 +10,7 @@ use std::sync::Arc;
 use smol::lock::Semaphore;
 
 use super::LocalFuture;
-use super::files::{Entry, Files};
+use super::files::{Entry, Files, Stamp};
 use crate::limits::POOL_THREADS;
 
 /// Mode of every file: readable by its owner only.
@@ -72,6 +72,17 @@ impl Files for Disk {
 
     fn size(&self, path: &Path) -> io::Result<u64> {
         fs::metadata(path).map(|meta| meta.len())
+    }
+
+    fn stamp(&self, path: &Path) -> io::Result<Stamp> {
+        let meta = fs::metadata(path)?;
+        let modified_ns = i128::from(meta.mtime()) * 1_000_000_000 + i128::from(meta.mtime_nsec());
+        let modified_ns = u128::try_from(modified_ns).unwrap_or(0);
+        Ok(Stamp { modified_ns, size_bytes: meta.len(), file: meta.ino() })
+    }
+
+    fn real_path(&self, path: &Path) -> io::Result<PathBuf> {
+        fs::canonicalize(path)
     }
 
     fn list(&self, dir: &Path) -> io::Result<Vec<Entry>> {

@@ -24,6 +24,17 @@ pub struct Entry {
     pub modified_ms: u64,
 }
 
+/// What tells that a file was changed, without reading it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stamp {
+    /// Last change, nanoseconds since the Unix epoch as far as the system knows them.
+    pub modified_ns: u128,
+    /// Size in bytes.
+    pub size_bytes: u64,
+    /// Which file it is: another one after a replacement.
+    pub file: u64,
+}
+
 /// A file system. Files are made with mode 0600, directories with 0700.
 pub trait Files: fmt::Debug {
     /// The whole file.
@@ -43,6 +54,18 @@ pub trait Files: fmt::Debug {
     /// # Errors
     /// `NotFound`; what the system says.
     fn size(&self, path: &Path) -> io::Result<u64>;
+
+    /// What tells that the file was changed.
+    ///
+    /// # Errors
+    /// `NotFound`; what the system says.
+    fn stamp(&self, path: &Path) -> io::Result<Stamp>;
+
+    /// The path without symbolic links in it.
+    ///
+    /// # Errors
+    /// `NotFound`; what the system says.
+    fn real_path(&self, path: &Path) -> io::Result<PathBuf>;
 
     /// The entries of a directory, by name.
     ///

@@ -16,6 +16,7 @@ use barnacle::app::{self, Start};
 use barnacle::config::Config;
 use barnacle::config::first_start::{Credential, CredentialSource, Places};
 use barnacle::config::gateway::AuthMode;
+use barnacle::config::launch::Launch;
 use barnacle::gateway::Gateway;
 use barnacle::journal::{Journal, Settings, Style};
 use barnacle::limits::{APPROVALS_PENDING, CLOSE_REASON_BYTES, INVOKES, Limits};
@@ -266,6 +267,8 @@ fn start(
         },
         journal: Arc::new(Journal::new(&silent(places), Box::new(io::sink()), || START_MS)),
         tools: Rc::clone(&furnishing.tools),
+        launch: Rc::new(Launch::new(places.clone(), BTreeMap::new())),
+        included: Vec::new(),
     });
     let front = front.expect("the state can be loaded");
     let time = sys.tasks.spawn(Rc::clone(&front.gateway).keep_time());

@@ -12,7 +12,7 @@ use std::time::Duration;
 use super::SimClock;
 use super::forget::survivors;
 use super::medium::{Change, Inode, State};
-use crate::sys::files::{Entry, Files};
+use crate::sys::files::{Entry, Files, Stamp};
 use crate::sys::{Chance, Clock, LocalFuture};
 
 /// A forgetful file system. Cloning shares it.
@@ -199,6 +199,26 @@ impl Files for SimFiles {
 
     fn size(&self, path: &Path) -> io::Result<u64> {
         self.with_content(path, |content| content.len() as u64)
+    }
+
+    fn stamp(&self, path: &Path) -> io::Result<Stamp> {
+        let state = self.0.state.borrow();
+        let file = state.inode_of(path)?;
+        let inode = state.inodes.get(&file).ok_or(ErrorKind::NotFound)?;
+        Ok(Stamp {
+            modified_ns: u128::from(inode.modified_ms) * 1_000_000,
+            size_bytes: inode.content.len() as u64,
+            file,
+        })
+    }
+
+    /// There are no symbolic links here.
+    fn real_path(&self, path: &Path) -> io::Result<PathBuf> {
+        let state = self.0.state.borrow();
+        if !state.directories.contains(path) {
+            state.inode_of(path)?;
+        }
+        Ok(path.to_path_buf())
     }
 
     fn list(&self, dir: &Path) -> io::Result<Vec<Entry>> {
