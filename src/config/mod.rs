@@ -7,10 +7,12 @@
 pub mod agents;
 mod catalogue;
 mod check;
+pub mod cron;
 mod current;
 pub mod file;
 pub mod first_start;
 pub mod gateway;
+pub mod heartbeat;
 mod keys;
 pub mod logging;
 pub mod models;
@@ -37,6 +39,7 @@ pub use resolve::ResolveError;
 use crate::limits;
 use crate::secret::Secret;
 use agents::Agents;
+use cron::Cron;
 use gateway::Gateway;
 use logging::Logging;
 use models::Provider;
@@ -53,6 +56,8 @@ pub struct Config {
     pub agents: Agents,
     /// Whose conversation is whose.
     pub session: Session,
+    /// Scheduled jobs.
+    pub cron: Cron,
     /// What is written where.
     pub logging: Logging,
     /// `ui.assistant`.
@@ -134,6 +139,7 @@ impl Config {
             gateway: gateway::read(&field, &env, &mut notes),
             agents: agents::read(&field, &env, &mut notes),
             session: session::read(&field),
+            cron: cron::read(&field, &env),
             logging: logging::read(&field, &env),
             assistant: read_assistant(&field),
             providers: providers::read(&field, &env, &mut notes),

@@ -16,6 +16,7 @@ pub mod latch;
 pub mod sim;
 pub mod tasks;
 pub mod url;
+pub mod zone;
 
 use std::rc::Rc;
 
