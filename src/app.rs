@@ -8,9 +8,13 @@ use std::sync::Arc;
 use crate::config::first_start::{Credential, Places};
 use crate::config::gateway::AuthMode;
 use crate::config::{Config, Current};
+use crate::cron::{Book, RunLog};
 use crate::events::Hub;
 use crate::events::budget::Budget;
 use crate::gateway::auth::{Auth, Required};
+use crate::gateway::heartbeat::Heart;
+use crate::gateway::heartbeat_tokens::Tokens;
+use crate::gateway::jobs::Jobs;
 use crate::gateway::{Gateway, Parts};
 use crate::journal::Journal;
 use crate::methods::GROUPS;
@@ -75,6 +79,10 @@ pub fn assemble(start: Start) -> Result<Front, StoreError> {
     let usage = UsageStore::load(&sys, &saver, &places.state_dir, sys.zone.clone())?;
     let devices = Rc::new(DeviceStore::load(&sys, &saver, &places.state_dir)?);
     let node_pairs = Rc::new(NodePairStore::load(&sys, &saver, &places.state_dir)?);
+    let heart = Heart::new(Tokens::load(&sys, &saver, &places.state_dir)?);
+    let book = config.cron.store.clone().unwrap_or_else(|| places.state_dir.join("cron").join("jobs.json"));
+    let book = Book::load(&sys, &saver, book)?;
+    let jobs = Jobs::new(book.clone(), RunLog::beside(&sys, &saver, book.path())?);
     let exec_approvals = ExecApprovals::new(&sys, &saver, &places.state_dir);
     let voice_wake = VoiceWake::load(&sys, &saver, &places.state_dir)?;
     let node_names = NodeNames::load(&sys, &saver, &places.state_dir)?;
@@ -112,6 +120,8 @@ pub fn assemble(start: Start) -> Result<Front, StoreError> {
         hub,
         stores,
         runs,
+        jobs,
+        heart,
         journal,
     });
     Ok(Front { gateway, table, doors: Doors::new(&limits), rules })

@@ -1,6 +1,6 @@
 //! All jobs, in memory and as one file in the field's format (methods.md 10.7).
 //!
-//! What a person changed is copied to `<file>.bak` too; what a run changes is not, which spares the card. A
+//! Which jobs there are is copied to `<file>.bak` too; how their runs went is not, which spares the card. A
 //! file that can't be read is set aside and the copy is used. Records that can't be read are kept as they
 //! are, and so are keys that this version doesn't know.
 
@@ -46,13 +46,13 @@ struct Record {
     bytes: usize,
 }
 
-/// Who made a change.
+/// What a change is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum By {
-    /// Somebody who calls a method: the copy is written too.
-    Person,
-    /// A run.
-    Run,
+pub enum Change {
+    /// Which jobs there are, and whether they are due at all: the copy is written too.
+    Jobs,
+    /// How a job that comes again went.
+    State,
 }
 
 /// The book takes no more.
@@ -129,6 +129,18 @@ impl Book {
         jobs
     }
 
+    /// Jobs whose time has come at `now_ms`, those first that wait longest, and the next time after it.
+    #[must_use]
+    pub fn due(&self, now_ms: u64) -> (Vec<Job>, Option<u64>) {
+        let state = self.0.state.borrow();
+        let planned = || state.jobs.values().filter(|record| record.job.enabled);
+        let time = |record: &&Record| record.job.state.next_run_at_ms;
+        let mut due: Vec<_> = planned().filter(|record| time(record).is_some_and(|at| at <= now_ms)).collect();
+        due.sort_by_key(time);
+        let due = due.into_iter().map(|record| record.job.clone()).collect();
+        (due, planned().filter_map(|record| time(&record)).filter(|at| *at > now_ms).min())
+    }
+
     /// The job with that id.
     #[must_use]
     pub fn get(&self, id: &str) -> Option<Job> {
@@ -176,10 +188,10 @@ impl Book {
     }
 
     /// Writes the book as it is now; durable when the result resolves.
-    pub fn save(&self, by: By) -> Durable {
+    pub fn save(&self, change: Change) -> Durable {
         let text = self.0.state.borrow().text();
         let copy = copy_of(&self.0.path);
-        if by == By::Person {
+        if change == Change::Jobs {
             self.0.saver.replace(&copy, text.clone().into_bytes());
         }
         self.0.saver.replace(&self.0.path, text.into_bytes());

@@ -49,9 +49,9 @@ impl Bench {
         Book::load(&self.sys, &self.saver, PATH.into()).unwrap()
     }
 
-    fn save(&self, book: &Book, by: By) -> Result<(), StoreError> {
+    fn save(&self, book: &Book, change: Change) -> Result<(), StoreError> {
         let slot = Rc::new(Cell::new(None));
-        let (result, saved) = (Rc::clone(&slot), book.save(by));
+        let (result, saved) = (Rc::clone(&slot), book.save(change));
         self.world.tasks().detach(async move { result.set(Some(saved.await)) });
         self.world.run_for(Duration::from_secs(5));
         slot.take().unwrap()
@@ -81,12 +81,12 @@ fn the_file_has_the_fields_form_and_a_copy() {
     let bench = Bench::on(SimFiles::new());
     let book = bench.book();
     book.put(job("a", "First")).unwrap();
-    bench.save(&book, By::Person).unwrap();
+    bench.save(&book, Change::Jobs).unwrap();
     let text = bench.text(PATH);
     assert!(text.starts_with("{\n  \"jobs\": [\n    {\n      \"createdAtMs\": 5,") && text.ends_with("\n}"), "{text}");
     assert_eq!(text, bench.text("/s/cron/jobs.json.bak"));
     book.change("a", |job| job.state.last_error = Some("e".into()));
-    bench.save(&book, By::Run).unwrap();
+    bench.save(&book, Change::State).unwrap();
     assert_ne!(bench.text(PATH), bench.text("/s/cron/jobs.json.bak"));
     assert_eq!(bench.book().all(), book.all());
 }
@@ -102,7 +102,7 @@ fn what_is_not_understood_is_kept() {
     let book = bench.book();
     assert_eq!(book.len(), 1);
     book.change("a", |job| job.name = "Renamed".into());
-    bench.save(&book, By::Person).unwrap();
+    bench.save(&book, Change::Jobs).unwrap();
     let written: Value = serde_json::from_str(&bench.text(PATH)).unwrap();
     known["name"] = json!("Renamed");
     assert_eq!(written["jobs"], json!([known, foreign]));
@@ -113,7 +113,7 @@ fn a_damaged_file_is_set_aside_and_the_copy_is_used() {
     let bench = Bench::on(SimFiles::new());
     let book = bench.book();
     book.put(job("a", "First")).unwrap();
-    bench.save(&book, By::Person).unwrap();
+    bench.save(&book, Change::Jobs).unwrap();
     bench.files.truncate(Path::new(PATH), 30).unwrap();
     assert_eq!(bench.book().all().len(), 1);
     let names: Vec<_> = bench.files.list(Path::new("/s/cron")).unwrap().into_iter().map(|file| file.name).collect();
@@ -148,7 +148,7 @@ fn what_was_acknowledged_survives_a_power_cut_at_any_moment() {
                 let mut job = job("a", "x");
                 job.updated_at_ms = number;
                 own.put(job).unwrap();
-                let saved = own.save(if number % 3 == 0 { By::Person } else { By::Run }).await;
+                let saved = own.save(if number % 3 == 0 { Change::Jobs } else { Change::State }).await;
                 if saved.is_ok() && !files.has_cut() {
                     *told.borrow_mut() = number;
                 }

@@ -7,6 +7,7 @@ pub mod job;
 pub mod lenient;
 pub mod log;
 pub mod schedule;
+pub mod settle;
 
 pub use book::Book;
 pub use job::Job;

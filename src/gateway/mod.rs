@@ -7,15 +7,22 @@ pub mod attachments;
 pub mod auth;
 pub mod commands;
 pub mod dedupe;
+pub mod delivery;
+pub mod errand;
 pub mod handshake;
 pub mod health;
+pub mod heartbeat;
+pub mod heartbeat_tokens;
 pub mod identity;
 pub mod invoke;
+mod job_run;
+pub mod jobs;
 pub mod lag;
 pub mod nodes;
 pub mod pairing;
 pub mod post;
 pub mod presence;
+pub mod system_events;
 pub mod tailscale;
 
 use std::cell::Cell;
@@ -44,9 +51,12 @@ use auth::Auth;
 use dedupe::Dedupe;
 use handshake::Origin;
 use health::Health;
+use heartbeat::Heart;
 use invoke::Flights;
+use jobs::Jobs;
 use pairing::Cleared;
 use presence::{Entry, Presence};
+use system_events::SystemEvents;
 
 /// How long changes of the presence list are gathered before everyone hears of them.
 const PRESENCE_PAUSE: Duration = Duration::from_millis(250);
@@ -92,6 +102,12 @@ pub struct Gateway {
     pub stores: Stores,
     /// Agent runs.
     pub runs: Runs,
+    /// Scheduled jobs.
+    pub jobs: Jobs,
+    /// Heartbeats.
+    pub heart: Heart,
+    /// Lines that wait for a session's next prompt.
+    pub system_events: SystemEvents,
     /// Answers that can be given again.
     pub answers: Dedupe,
     /// Phones and other machines that offer commands.
@@ -125,6 +141,10 @@ pub struct Parts {
     pub stores: Stores,
     /// Agent runs.
     pub runs: Runs,
+    /// Scheduled jobs.
+    pub jobs: Jobs,
+    /// Heartbeats.
+    pub heart: Heart,
     /// The log.
     pub journal: Arc<Journal>,
     /// By dialect: the method names that hello-ok lists.
@@ -163,6 +183,9 @@ impl Gateway {
             auth: parts.auth,
             stores: parts.stores,
             runs: parts.runs,
+            jobs: parts.jobs,
+            heart: parts.heart,
+            system_events: SystemEvents::default(),
             journal: parts.journal,
         });
         gateway.take_health();
@@ -333,8 +356,10 @@ impl Gateway {
         });
     }
 
-    /// Ticks and health refreshes, until dropped.
+    /// Everything that happens by itself: ticks, health, scheduled jobs, heartbeats. Until dropped.
     pub async fn keep_time(self: Rc<Self>) {
+        let _jobs = self.sys.tasks.spawn(Rc::clone(&self).keep_jobs());
+        let _heart = self.sys.tasks.spawn(Rc::clone(&self).keep_heart());
         let clock = &self.sys.clock;
         let tick = Duration::from_millis(self.limits.tick_interval_ms);
         let (mut next_tick, mut next_health) = (clock.elapsed() + tick, clock.elapsed() + HEALTH_INTERVAL);

@@ -7,7 +7,9 @@ pub mod agent_run;
 pub mod agents;
 pub mod approvals;
 pub mod chat;
+pub mod cron;
 pub mod devices;
+pub mod heartbeat;
 pub mod logs;
 pub mod node_pairing;
 pub mod node_side;
@@ -36,4 +38,6 @@ pub const GROUPS: &[&[Method]] = &[
     nodes::METHODS,
     node_side::METHODS,
     chat::METHODS,
+    cron::METHODS,
+    heartbeat::METHODS,
 ];
