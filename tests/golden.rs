@@ -299,5 +299,7 @@ golden! {
     sessions_are_listed_and_changed_as_written: "sessions.jsonl" on BOTH;
     nodes_are_asked_and_answer_as_written: "nodes.jsonl" on BOTH;
     commands_are_approved_as_written: "approvals.jsonl" on BOTH;
+    scheduled_jobs_go_as_written: "cron.jsonl" on BOTH;
+    heartbeats_go_as_written: "heartbeat.jsonl" on BOTH;
     scopes_are_enforced_as_written: "scopes.jsonl" on BOTH;
 }
