@@ -25,6 +25,7 @@ pub mod session;
 mod strength;
 mod substitute;
 mod tree;
+mod unused_keys;
 
 use std::collections::BTreeMap;
 use std::rc::Rc;

@@ -12,6 +12,7 @@ pub mod errand;
 pub mod handshake;
 pub mod health;
 pub mod heartbeat;
+mod heartbeat_text;
 pub mod heartbeat_tokens;
 pub mod identity;
 pub mod invoke;
