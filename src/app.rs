@@ -9,9 +9,13 @@ use std::sync::Arc;
 use crate::config::first_start::{Credential, Places};
 use crate::config::launch::Launch;
 use crate::config::{Config, Current};
+use crate::cron::{Book, RunLog};
 use crate::events::Hub;
 use crate::events::budget::Budget;
 use crate::gateway::auth::Auth;
+use crate::gateway::heartbeat::Heart;
+use crate::gateway::heartbeat_tokens::Tokens;
+use crate::gateway::jobs::Jobs;
 use crate::gateway::reload::{Reload, required};
 use crate::gateway::restart_note::RestartNote;
 use crate::gateway::{Gateway, Parts};
@@ -73,6 +77,10 @@ pub fn assemble(start: Start) -> Result<Front, StoreError> {
     let usage = UsageStore::load(&sys, &saver, &places.state_dir, sys.zone.clone())?;
     let devices = Rc::new(DeviceStore::load(&sys, &saver, &places.state_dir)?);
     let node_pairs = Rc::new(NodePairStore::load(&sys, &saver, &places.state_dir)?);
+    let heart = Heart::new(Tokens::load(&sys, &saver, &places.state_dir)?);
+    let book = config.cron.store.clone().unwrap_or_else(|| places.state_dir.join("cron").join("jobs.json"));
+    let book = Book::load(&sys, &saver, book)?;
+    let jobs = Jobs::new(book.clone(), RunLog::beside(&sys, &saver, book.path())?);
     let exec_approvals = ExecApprovals::new(&sys, &saver, &places.state_dir);
     let voice_wake = VoiceWake::load(&sys, &saver, &places.state_dir)?;
     let node_names = NodeNames::load(&sys, &saver, &places.state_dir)?;
@@ -87,9 +95,6 @@ pub fn assemble(start: Start) -> Result<Front, StoreError> {
     });
     let config = Current::new(config);
     let restart_note = RestartNote::take(&sys, &places.state_dir);
-    if let Some(note) = &restart_note {
-        log::info!("restarted after {}: {}", note.stats.mode, note.message.as_str().unwrap_or("no further word"));
-    }
     let total = usize::try_from(limits.total_buffered_bytes).unwrap_or(usize::MAX);
     let hub = Hub::new(Budget::new(total));
     let runs = Runs::new(Rc::new(Context {
@@ -107,7 +112,6 @@ pub fn assemble(start: Start) -> Result<Front, StoreError> {
     let gateway = Gateway::new(Parts {
         auth: Auth::new(required(&credential), limits.auth_failures),
         reload: Reload::new(launch, config.get(), included),
-        restart_note,
         methods: DIALECTS.iter().map(|dialect| table.listed(*dialect)).collect(),
         sys,
         places,
@@ -116,7 +120,12 @@ pub fn assemble(start: Start) -> Result<Front, StoreError> {
         hub,
         stores,
         runs,
+        jobs,
+        heart,
         journal,
     });
+    if let Some(note) = restart_note {
+        gateway.tell_of_restart(&note);
+    }
     Ok(Front { gateway, table, doors: Doors::new(&limits), rules })
 }

@@ -281,6 +281,52 @@ pub const APPROVALS_FILE_BYTES: usize = 512 * 1024;
 pub const APPROVALS_LOG_BYTES: u64 = 1024 * 1024;
 /// A settings file, bytes. A larger one is set aside.
 pub const SETTINGS_FILE_BYTES: u64 = 256 * 1024;
+/// Scheduled jobs. Further ones are refused.
+pub const CRON_JOBS: usize = 500;
+/// All scheduled jobs as a file, bytes. What would make it larger is refused.
+pub const CRON_BOOK_BYTES: usize = 1024 * 1024;
+/// The file of scheduled jobs when it is read, bytes. A larger one is set aside.
+pub const CRON_FILE_BYTES: u64 = 4 * 1024 * 1024;
+/// A job's name, recipient and the like, characters.
+pub const CRON_NAME_CHARS: usize = 200;
+/// A job's description, characters.
+pub const CRON_DESCRIPTION_CHARS: usize = 2000;
+/// A job's message or text, characters.
+pub const CRON_MESSAGE_CHARS: usize = 16 * 1024;
+/// A cron expression or the name of a zone, characters.
+pub const CRON_EXPRESSION_CHARS: usize = 256;
+/// The latest time of a schedule, ms since the Unix epoch (year 9987); also its longest interval.
+pub const CRON_MAX_MS: u64 = 253_000_000_000_000;
+/// Runs that make up for missed ones with `missed: all`. Older ones are left out.
+pub const CRON_CATCH_UP: usize = 24;
+/// A run that is later than this was missed, ms.
+pub const CRON_LATE_MS: u64 = 5 * 60 * 1000;
+/// Shortest time between two runs of a job, ms.
+pub const CRON_GAP_MS: u64 = 1000;
+/// Failures after which a job that is due once is switched off.
+pub const CRON_TRIES: u32 = 5;
+/// A clock that shows an earlier time has not been set: no job is due (2025-01-01 UTC).
+pub const CRON_CLOCK_MS: u64 = 1_735_689_600_000;
+/// Longest pause between two looks at the clocks, ms.
+pub const CRON_LOOK_MS: u64 = 60 * 1000;
+/// Longest wait of a job for a busy session before its heartbeat, ms (methods.md 10.5).
+pub const CRON_BUSY_MS: u64 = 2 * 60 * 1000;
+/// A job's run log, bytes. A longer one is cut to its last lines (methods.md 10.7).
+pub const CRON_LOG_BYTES: u64 = 2_000_000;
+/// Lines that are left of it.
+pub const CRON_LOG_LINES: usize = 2000;
+/// One line of it, bytes. A longer one is skipped.
+pub const CRON_LOG_LINE_BYTES: usize = 32 * 1024;
+/// Run logs, those of removed jobs included. The oldest of removed jobs leave.
+pub const CRON_LOG_FILES: usize = 1000;
+/// The summary of a run, characters (methods.md 10.5).
+pub const CRON_SUMMARY_CHARS: usize = 2000;
+/// System events that wait in one session. The oldest leaves (methods.md 2.8).
+pub const SYSTEM_EVENTS: usize = 20;
+/// Sessions with waiting system events. The one that waits longest is forgotten.
+pub const SYSTEM_EVENT_SESSIONS: usize = 200;
+/// A system event, characters. A longer one is cut.
+pub const SYSTEM_EVENT_CHARS: usize = 9000;
 /// Threads that wait for the disk at once. Host names are looked up by another one for each run that goes.
 pub const POOL_THREADS: usize = 2;
 
@@ -365,6 +411,16 @@ pub const FIXED: &[(&str, u64, &str)] = &[
     ("file of exec approvals, bytes", APPROVALS_FILE_BYTES as u64, "INVALID_REQUEST; when reading, set aside"),
     ("log of exec decisions, bytes", APPROVALS_LOG_BYTES, "it becomes the old one"),
     ("settings file, bytes", SETTINGS_FILE_BYTES, "set aside"),
+    ("scheduled jobs", CRON_JOBS as u64, "INVALID_REQUEST"),
+    ("all scheduled jobs, bytes", CRON_BOOK_BYTES as u64, "INVALID_REQUEST"),
+    ("message of a scheduled job, characters", CRON_MESSAGE_CHARS as u64, "INVALID_REQUEST"),
+    ("runs that make up for missed ones", CRON_CATCH_UP as u64, "older ones are left out"),
+    ("time between two runs of a job, ms", CRON_GAP_MS, "the next run waits"),
+    ("failures of a job that is due once", CRON_TRIES as u64, "it is switched off"),
+    ("run log of a job, bytes", CRON_LOG_BYTES, "cut to its last 2,000 lines"),
+    ("run logs", CRON_LOG_FILES as u64, "the oldest of removed jobs leave"),
+    ("system events that wait in one session", SYSTEM_EVENTS as u64, "the oldest leaves"),
+    ("sessions with waiting system events", SYSTEM_EVENT_SESSIONS as u64, "the oldest is forgotten"),
     ("threads that wait for the disk", POOL_THREADS as u64, "the next one waits"),
     ("message that a command takes from a gateway, bytes", CLIENT_MESSAGE_BYTES as u64, "the command fails"),
     ("standard input of a command, bytes", CLIENT_INPUT_BYTES, "the command fails"),

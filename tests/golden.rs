@@ -301,5 +301,7 @@ golden! {
     commands_are_approved_as_written: "approvals.jsonl" on BOTH;
     the_configuration_is_read_and_changed_as_written: "config.jsonl" on BOTH;
     the_wizard_asks_as_written: "wizard.jsonl" on BOTH;
+    scheduled_jobs_go_as_written: "cron.jsonl" on BOTH;
+    heartbeats_go_as_written: "heartbeat.jsonl" on BOTH;
     scopes_are_enforced_as_written: "scopes.jsonl" on BOTH;
 }

@@ -74,6 +74,16 @@ const REFERENCE: &[(&str, &str)] = &[
     ("device.pair.remove", "pairing"),
     ("device.token.rotate", "pairing"),
     ("device.token.revoke", "pairing"),
+    ("cron.list", "read"),
+    ("cron.status", "read"),
+    ("cron.add", "admin"),
+    ("cron.update", "admin"),
+    ("cron.remove", "admin"),
+    ("cron.run", "admin"),
+    ("cron.runs", "read"),
+    ("last-heartbeat", "read"),
+    ("set-heartbeats", "admin"),
+    ("wake", "write"),
 ];
 
 /// Methods that the reference doesn't list in hello-ok though they can be called.

@@ -18,7 +18,7 @@ mod support;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use serde_json::{Value, json};
 use support::{Client, Dialect, FakeModel, Gateway, TempDir};
@@ -60,6 +60,14 @@ const METHODS: [&str; 27] = [
 
 /// A recording whose answers show the configuration file as somebody else has written it.
 const WRITTEN_BY_HAND: &str = "methods-config-invalid-file";
+
+/// Recordings of what the gateway does by itself, with heartbeats on, and what stands in the workspace's
+/// HEARTBEAT.md.
+const OWN_ACCORD: [(&str, &str); 3] = [
+    ("methods-cron", "# Heartbeat\n"),
+    ("methods-cron-failing-at", "# Heartbeat\n"),
+    ("methods-heartbeat-sent", "- look around\n"),
+];
 
 /// Recordings of handshakes and of frames that are no request.
 const HANDSHAKES: [&str; 6] = [
@@ -158,6 +166,45 @@ const DELIBERATE: &[(&str, &str, &str)] = &[
     ("status", "/payload/unsentBytes is new", "more is told"),
     ("status", "/payload/uptimeMs is new", "more is told"),
     ("status", "/payload/version is new", "more is told"),
+    ("cron finished", "/payload/error is new", "there is no telegram channel in this version"),
+    (
+        "cron finished",
+        "/payload/nextRunAtMs is missing",
+        "methods.md 18: the original names a past time for a one-shot that is gone",
+    ),
+    (
+        "cron finished",
+        "/payload/summary is \"Hello from the fake model.\"",
+        "the fake model of the recordings puts a blank before the full stop",
+    ),
+    ("cron.add", "/error is missing", "agentTurn is taken on the main session"),
+    ("cron.add", "/payload is new", "agentTurn is taken on the main session"),
+    ("cron.add", "/error/message is \"invalid cron.add params: at /", "only the branch that was meant is reported"),
+    ("cron.run", "/error/message is \"invalid cron.run params: at /mode", "only what is wrong is reported"),
+    ("cron.run", "/payload/runId is new", "it answers at once, with the id"),
+    ("cron.runs", "/payload/entries[]/error is new", "there is no telegram channel in this version"),
+    (
+        "cron.runs",
+        "/payload/entries[]/nextRunAtMs is missing",
+        "methods.md 18: the original names a past time for a one-shot that is gone",
+    ),
+    (
+        "cron.runs",
+        "/payload/entries[]/summary is \"Hello from the fake model.\"",
+        "the fake model of the recordings puts a blank before the full stop",
+    ),
+    ("cron.update", "/error/message is \"invalid cron.update params: ", "only what is wrong is reported"),
+    ("heartbeat", "/payload/channel is missing", "there is no telegram channel in this version"),
+    ("heartbeat", "/payload/indicatorType is missing", "there is no telegram channel in this version"),
+    ("heartbeat", "/payload/reason is new", "there is no telegram channel in this version"),
+    ("heartbeat", "/payload/to is missing", "there is no telegram channel in this version"),
+    ("last-heartbeat", "/payload/channel is missing", "there is no telegram channel in this version"),
+    ("last-heartbeat", "/payload/indicatorType is missing", "there is no telegram channel in this version"),
+    ("last-heartbeat", "/payload/reason is new", "there is no telegram channel in this version"),
+    ("last-heartbeat", "/payload/to is missing", "there is no telegram channel in this version"),
+    ("status", "/payload/linkChannel is missing", "there is no whatsapp channel in this version"),
+    ("status", "/payload/sessions/byAgent[]/recent[]/abortedLastRun is new", "every run says how it ended"),
+    ("status", "/payload/sessions/recent[]/abortedLastRun is new", "every run says how it ended"),
     ("system-presence", "/payload[]/ip is missing", "the gateway doesn't look up an address of its own"),
     ("connect", "/snapshot/presence[]/ip is missing", "the gateway doesn't look up an address of its own"),
     ("wizard.cancel", "/error/message is \"wizard not found\"", "the guide names no session"),
@@ -264,6 +311,10 @@ struct Replay<'a> {
     /// Recorded request id → ours, and the method.
     sent: BTreeMap<String, (String, String)>,
     runs: BTreeSet<String>,
+    /// Recorded job id → ours.
+    jobs: BTreeMap<String, Value>,
+    /// How much later than the recorded ones our times are, ms.
+    later_ms: u64,
     /// Runs and kinds of events that were waited for.
     seen: BTreeSet<(String, String)>,
     /// Hashes and ids of the recording → ours.
@@ -281,6 +332,19 @@ impl Replay<'_> {
                 // The recorded gateway had several providers, ours has one.
                 if params["model"] == "fakeoai/fake-gpt" {
                     params["model"] = "fake/fake-gpt".into();
+                }
+                for name in ["id", "jobId"] {
+                    if let Some(own) = params[name].as_str().and_then(|id| self.jobs.get(id)) {
+                        params[name] = own.clone();
+                    }
+                }
+                if let Some(at) = params["schedule"]["atMs"].as_u64() {
+                    params["schedule"]["atMs"] = (at + self.later_ms).into();
+                }
+                if let Some(at) = params["schedule"]["at"].as_str() {
+                    // In the evening of the day of the recording.
+                    assert_eq!(at, "2026-11-22T23:59:00");
+                    params["schedule"]["at"] = (1_795_391_940_000 + self.later_ms).to_string().into();
                 }
                 if let Some(run) = params["idempotencyKey"].as_str() {
                     self.runs.insert(run.to_owned());
@@ -304,6 +368,11 @@ impl Replay<'_> {
                     self.names.values_mut().for_each(|own| *own = hash.clone());
                 }
                 ours["id"] = frame["id"].clone();
+                if method == "cron.add" {
+                    if let Some(recorded) = frame["payload"]["id"].as_str() {
+                        self.jobs.insert(recorded.to_owned(), ours["payload"]["id"].clone());
+                    }
+                }
                 for place in ["/payload/hash", "/payload/sessionId", "/payload/step/id"] {
                     if let (Some(Value::String(theirs)), Some(own)) = (frame.pointer(place), ours.pointer(place)) {
                         self.names.insert(theirs.clone(), own.clone());
@@ -337,6 +406,16 @@ impl Replay<'_> {
     fn event(&mut self, recorded: &Value) {
         let run = recorded["payload"]["runId"].as_str().unwrap_or_default().to_owned();
         let kind = kind_of_event(recorded);
+        // That a job was added is told before its id is known here.
+        if recorded["event"] == "cron" && recorded["payload"]["action"] != "added" {
+            return self.cron_event(recorded, &kind);
+        }
+        if recorded["event"] == "heartbeat" {
+            return match self.client.find_within(PATIENCE, |frame| frame["event"] == "heartbeat") {
+                Some(ours) => self.findings.compare(self.file, &kind, recorded, &ours),
+                None => self.findings.add(self.file, &kind, "never comes"),
+            };
+        }
         let is_expected = self.runs.contains(&run) && WITHOUT_EVENTS.iter().all(|(without, _)| *without != run);
         if !is_expected || kind.contains("tool") || !self.seen.insert((run.clone(), rough(&kind))) {
             return;
@@ -357,11 +436,31 @@ impl Replay<'_> {
     }
 }
 
+impl Replay<'_> {
+    /// Waits for the same news of the same job.
+    fn cron_event(&mut self, recorded: &Value, kind: &str) {
+        let Some(id) = self.jobs.get(recorded["payload"]["jobId"].as_str().unwrap()).cloned() else { return };
+        // A failing job that spins is heard once.
+        if !self.seen.insert((id.to_string(), kind.to_owned())) {
+            return;
+        }
+        let same = |frame: &Value| {
+            let payload = &frame["payload"];
+            frame["event"] == "cron" && payload["jobId"] == id && payload["action"] == recorded["payload"]["action"]
+        };
+        match self.client.find_within(PATIENCE, same) {
+            Some(ours) => self.findings.compare(self.file, kind, recorded, &ours),
+            None => self.findings.add(self.file, kind, "never comes"),
+        }
+    }
+}
+
 fn kind_of_event(frame: &Value) -> String {
     let payload = &frame["payload"];
     let part = |value: &Value| value.as_str().map(|text| format!(" {text}")).unwrap_or_default();
     let (event, data) = (part(&frame["event"]), &payload["data"]);
-    format!("{event}{}{}{}", part(&payload["stream"]), part(&data["phase"]), part(&payload["state"])).trim().to_owned()
+    let (stream, action) = (part(&payload["stream"]), part(&payload["action"]));
+    format!("{event}{stream}{}{}{action}", part(&data["phase"]), part(&payload["state"])).trim().to_owned()
 }
 
 /// All ends are one kind.
@@ -378,11 +477,13 @@ fn recorded_calls_are_answered_in_the_recorded_shape() {
     let Some(dir) = recordings() else { return };
     let temp = TempDir::new("recorded");
     let model = FakeModel::start();
-    let gateway = Gateway::start(temp.path(), &model.config());
+    let mut config = model.config();
+    config["agents"]["defaults"]["heartbeat"] = json!({"every": "0m"});
+    let gateway = Gateway::start(temp.path(), &config);
     let mut findings = Findings::default();
     let mut known = BTreeSet::from(["chat.inject", "sessions.resolve"].map(str::to_owned));
     compare_hello(&dir, &gateway, &mut findings);
-    for file in METHODS {
+    let mut play = |file: &'static str, gateway: &Gateway| {
         let client = Client::connect(gateway.port, Dialect::Native);
         known.extend(
             client.hello["features"]["methods"]
@@ -391,9 +492,13 @@ fn recorded_calls_are_answered_in_the_recorded_shape() {
                 .iter()
                 .map(|name| name.as_str().unwrap().to_owned()),
         );
-        let (sent, runs, seen, names) = (BTreeMap::new(), BTreeSet::new(), BTreeSet::new(), BTreeMap::new());
-        let mut replay = Replay { file, client, sent, runs, seen, names, findings: &mut findings };
+        let (sent, runs, seen, jobs) = (BTreeMap::new(), BTreeSet::new(), BTreeSet::new(), BTreeMap::new());
+        let names = BTreeMap::new();
         let lines = lines(&dir, file);
+        let begun = lines.iter().find_map(|line| line["frame"]["payload"]["createdAtMs"].as_u64());
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_millis() as u64;
+        let later_ms = begun.map_or(0, |begun| now - begun);
+        let mut replay = Replay { file, client, sent, runs, jobs, later_ms, seen, names, findings: &mut findings };
         for (index, line) in lines.iter().enumerate() {
             let answer = lines.get(index + 1).map(|next| &next["frame"]["payload"]["raw"]);
             if let (WRITTEN_BY_HAND, "config.get", Some(Value::String(raw))) =
@@ -404,8 +509,22 @@ fn recorded_calls_are_answered_in_the_recorded_shape() {
             replay.line(line, &known);
         }
         if file == WRITTEN_BY_HAND {
-            std::fs::write(temp.path().join("barnacle.json"), model.config().to_string()).unwrap();
+            std::fs::write(temp.path().join("barnacle.json"), config.to_string()).unwrap();
         }
+    };
+    for file in METHODS {
+        play(file, &gateway);
+    }
+    for (file, tasks) in OWN_ACCORD {
+        let temp = TempDir::new("by-itself");
+        let workspace = temp.path().join("state/workspace");
+        std::fs::create_dir_all(&workspace).unwrap();
+        std::fs::write(workspace.join("HEARTBEAT.md"), tasks).unwrap();
+        let mut config = model.config();
+        if file.ends_with("failing-at") {
+            config["agents"]["defaults"]["model"] = "nosuch/model".into();
+        }
+        play(file, &Gateway::start(temp.path(), &config));
     }
     for file in PARTIES {
         let mut parties = parties::Parties::new(file, &gateway, &mut findings);

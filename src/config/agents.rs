@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use super::heartbeat::{self, Heartbeat};
 use super::problem::Notes;
 use super::tree::Field;
 use crate::wire::thinking::ThinkingLevel;
@@ -86,6 +87,8 @@ pub struct Agent {
     pub identity: Identity,
     /// Whether the file marks it as the default.
     pub marked_default: bool,
+    /// How it looks around by itself; `None` when it doesn't, because only others do.
+    pub heartbeat: Option<Heartbeat>,
 }
 
 /// `agents.list[].identity`.
@@ -170,7 +173,35 @@ pub(super) fn read(root: &Field<'_>, env: &BTreeMap<String, String>, notes: &mut
         subagents_max_concurrent: whole("subagents.maxConcurrent", 8),
     };
     let list = read_list(root, &defaults, env, notes);
-    Agents { defaults, list }
+    let mut agents = Agents { defaults, list };
+    read_heartbeats(root, &mut agents, notes);
+    agents
+}
+
+/// Agents that have a heartbeat of their own beat; when none has, the default one does (methods.md 9.2).
+fn read_heartbeats(root: &Field<'_>, agents: &mut Agents, notes: &mut Notes<'_>) {
+    let common = root.find("agents.defaults.heartbeat");
+    let items = root.find("agents.list").map(|list| list.items()).unwrap_or_default();
+    let own: Vec<_> = items
+        .iter()
+        .filter_map(|item| Some((canonical_id(item.find("id")?.text()?), item.find("heartbeat")?)))
+        .collect();
+    for field in own.iter().map(|(_, field)| field).chain(&common) {
+        heartbeat::check(field, notes);
+    }
+    if own.is_empty() {
+        let default_id = agents.default_agent().id.clone();
+        let beat = heartbeat::read(None, common.as_ref(), notes);
+        agents
+            .list
+            .iter_mut()
+            .filter(|agent| agent.id == default_id)
+            .for_each(|agent| agent.heartbeat = Some(beat.clone()));
+    }
+    for (id, field) in own {
+        let beat = heartbeat::read(Some(&field), common.as_ref(), notes);
+        agents.list.iter_mut().filter(|agent| agent.id == id).for_each(|agent| agent.heartbeat = Some(beat.clone()));
+    }
 }
 
 /// A path of the file with `~/` replaced.
@@ -260,6 +291,7 @@ fn read_list(
                 avatar: text("identity.avatar"),
             },
             marked_default,
+            heartbeat: None,
         });
     }
     if list.is_empty() {
@@ -270,6 +302,7 @@ fn read_list(
             model: None,
             identity: Identity::default(),
             marked_default: true,
+            heartbeat: None,
         });
     }
     list

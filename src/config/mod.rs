@@ -9,12 +9,14 @@
 pub mod agents;
 mod catalogue;
 mod check;
+pub mod cron;
 mod current;
 mod edit;
 pub mod file;
 pub mod first_start;
 pub mod gateway;
 pub mod generations;
+pub mod heartbeat;
 pub mod include;
 mod keys;
 pub mod launch;
@@ -34,6 +36,7 @@ pub mod session;
 mod strength;
 mod substitute;
 mod tree;
+mod unused_keys;
 pub mod view;
 
 use std::collections::BTreeMap;
@@ -50,6 +53,7 @@ pub use resolve::ResolveError;
 use crate::limits;
 use crate::secret::Secret;
 use agents::Agents;
+use cron::Cron;
 use gateway::Gateway;
 use logging::Logging;
 use models::Provider;
@@ -66,6 +70,8 @@ pub struct Config {
     pub agents: Agents,
     /// Whose conversation is whose.
     pub session: Session,
+    /// Scheduled jobs.
+    pub cron: Cron,
     /// What is written where.
     pub logging: Logging,
     /// `ui.assistant`.
@@ -202,6 +208,7 @@ impl Config {
             gateway: gateway::read(&field, &env, notes),
             agents: agents::read(&field, &env, notes),
             session: session::read(&field),
+            cron: cron::read(&field, &env),
             logging: logging::read(&field, &env),
             assistant: read_assistant(&field),
             providers: providers::read(&field, &env, notes),
@@ -233,6 +240,15 @@ impl Config {
         let keys = self.providers.values().filter_map(|provider| provider.api_key.as_ref());
         self.secrets.iter().chain(keys).cloned().collect()
     }
+}
+
+/// A text of the same language as plain JSON: other files of the field are written in it too.
+///
+/// # Errors
+/// The syntax error.
+pub fn parse_json(text: &str, file: &str) -> Result<serde_json::Value, Vec<Problem>> {
+    let mut notes = Notes::new(file, text);
+    tree::read(text, 0, &mut notes).map(|root| root.to_json()).ok_or(notes.problems)
 }
 
 fn read_assistant(root: &Field<'_>) -> Assistant {

@@ -193,6 +193,33 @@ fn a_configuration_of_the_original_loads_with_warnings() {
 }
 
 #[test]
+fn scheduled_jobs_and_heartbeats_are_read_and_mistakes_are_named() {
+    let (config, _) = good(
+        "{ cron: { enabled: false, store: '~/jobs.json', maxConcurrentRuns: 3, missed: 'all' },
+           agents: { defaults: { heartbeat: { every: '15m', activeHours: { start: '22:00', end: '06:30', timezone: 'Europe/Berlin' }, maxTokensPerDay: 5000 } },
+                     list: [{ id: 'a' }, { id: 'b', heartbeat: { target: 'Telegram', to: '77' } }] } }",
+    );
+    assert!(!config.cron.enabled && config.cron.missed == cron::Missed::All && config.cron.max_concurrent_runs == 3);
+    assert_eq!(config.cron.store.as_deref(), Some("/home/pi/jobs.json".as_ref()));
+    // Only the agent with a heartbeat of its own beats, with the common settings below its own.
+    assert!(config.agents.find("a").unwrap().heartbeat.is_none());
+    let beat = config.agents.find("b").unwrap().heartbeat.clone().unwrap();
+    assert_eq!((beat.every_ms, beat.target.as_str(), beat.to.as_deref()), (900_000, "telegram", Some("77")));
+    assert_eq!(beat.max_tokens_per_day, Some(5000));
+    let hours = beat.active.unwrap();
+    assert!(hours.has(23 * 60) && !hours.has(6 * 60 + 30) && hours.zone.is_some());
+    for (text, expected) in [
+        ("{every:'often'}", "agents.defaults.heartbeat.every: expected a time like"),
+        ("{activeHours:{start:'8'}}", "agents.defaults.heartbeat.activeHours.start: expected a time of the day"),
+        ("{activeHours:{timezone:'Nope/Zone'}}", "agents.defaults.heartbeat.activeHours.timezone: no such time zone"),
+    ] {
+        let text = format!("{{agents:{{defaults:{{heartbeat:{text}}}}}}}");
+        let problems = Config::parse(&text, "f", &BTreeMap::new()).unwrap_err();
+        assert!(problems[0].to_string().contains(expected), "{}", problems[0]);
+    }
+}
+
+#[test]
 fn the_old_layout_is_migrated() {
     let (config, warnings) = good("{agent:{model:'claude-sonnet-4-20250514',timeoutSeconds:30}}");
     assert_eq!(config.agents.defaults.timeout_seconds, 30);

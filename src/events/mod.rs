@@ -96,6 +96,26 @@ pub static HEALTH: Kind = Kind {
     doc: "The health snapshot, every minute and after clients connected.",
 };
 
+/// An agent has looked around by itself.
+pub static HEARTBEAT: Kind = Kind {
+    name: "heartbeat",
+    guide_name: "heartbeat",
+    audience: Audience::Operators,
+    drop_if_slow: true,
+    versioned: false,
+    doc: "An agent's heartbeat ended or was skipped: status, reason, where its answer went.",
+};
+
+/// A scheduled job has changed or ran.
+pub static CRON: Kind = Kind {
+    name: "cron",
+    guide_name: "cron",
+    audience: Audience::Operators,
+    drop_if_slow: true,
+    versioned: false,
+    doc: "A scheduled job was added, updated, removed, started or finished.",
+};
+
 /// A device waits for approval.
 pub static DEVICE_PAIR_REQUESTED: Kind = Kind {
     name: "device.pair.requested",
@@ -196,6 +216,8 @@ pub static EVENTS: &[&Kind] = &[
     &TALK_MODE,
     &SHUTDOWN,
     &HEALTH,
+    &HEARTBEAT,
+    &CRON,
     &NODE_PAIR_REQUESTED,
     &NODE_PAIR_RESOLVED,
     &NODE_INVOKE_REQUEST,

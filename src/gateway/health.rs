@@ -55,9 +55,6 @@ impl Gateway {
         let config = self.config.get();
         let default_id = config.agents.default_agent().id.clone();
         let newest = self.stores.sessions.newest();
-        let heartbeat = json!({
-            "enabled": false, "every": "0m", "everyMs": null, "prompt": "", "target": "last", "ackMaxChars": 300,
-        });
         let agents: Vec<_> = config
             .agents
             .list
@@ -66,7 +63,7 @@ impl Gateway {
                 let mut entry = json!({
                     "agentId": agent.id,
                     "isDefault": agent.id == default_id,
-                    "heartbeat": heartbeat,
+                    "heartbeat": self.heartbeat_summary(agent),
                     "sessions": self.session_summary(&agent.id, &newest, now_ms),
                 });
                 if let (Some(name), Some(entry)) = (&agent.name, entry.as_object_mut()) {
@@ -75,6 +72,8 @@ impl Gateway {
                 entry
             })
             .collect();
+        let summary = self.heartbeat_summary(config.agents.default_agent());
+        let heartbeat_seconds = summary.every_ms.as_u64().unwrap_or(0) / 1000;
         let trouble = self.stores.saver.trouble();
         let (running, queued) = self.runs.counts();
         let snapshot = json!({
@@ -85,7 +84,7 @@ impl Gateway {
             "channels": {},
             "channelOrder": [],
             "channelLabels": {},
-            "heartbeatSeconds": 0,
+            "heartbeatSeconds": heartbeat_seconds,
             "defaultAgentId": default_id,
             "agents": agents,
             "sessions": self.session_summary(&default_id, &newest, now_ms),

@@ -7,10 +7,17 @@ pub mod attachments;
 pub mod auth;
 pub mod commands;
 pub mod dedupe;
+pub mod delivery;
+pub mod errand;
 pub mod handshake;
 pub mod health;
+pub mod heartbeat;
+mod heartbeat_text;
+pub mod heartbeat_tokens;
 pub mod identity;
 pub mod invoke;
+mod job_run;
+pub mod jobs;
 pub mod lag;
 pub mod nodes;
 pub mod pairing;
@@ -20,6 +27,7 @@ pub mod reconfigure;
 pub mod reload;
 pub mod restart;
 pub mod restart_note;
+pub mod system_events;
 pub mod tailscale;
 pub mod wizard;
 pub mod wizard_stage;
@@ -50,12 +58,14 @@ use auth::Auth;
 use dedupe::Dedupe;
 use handshake::Origin;
 use health::Health;
+use heartbeat::Heart;
 use invoke::Flights;
+use jobs::Jobs;
 use pairing::Cleared;
 use presence::{Entry, Presence};
 use reload::Reload;
 use restart::Restarts;
-use restart_note::RestartNote;
+use system_events::SystemEvents;
 use wizard::Wizards;
 
 /// How long changes of the presence list are gathered before everyone hears of them.
@@ -102,6 +112,12 @@ pub struct Gateway {
     pub stores: Stores,
     /// Agent runs.
     pub runs: Runs,
+    /// Scheduled jobs.
+    pub jobs: Jobs,
+    /// Heartbeats.
+    pub heart: Heart,
+    /// Lines that wait for a session's next prompt.
+    pub system_events: SystemEvents,
     /// Answers that can be given again.
     pub answers: Dedupe,
     /// Phones and other machines that offer commands.
@@ -114,8 +130,6 @@ pub struct Gateway {
     pub reload: Reload,
     /// The restart to come, if any.
     pub restarts: Restarts,
-    /// What the restart before this start left to be told.
-    pub restart_note: Option<RestartNote>,
     /// The wizard, if one runs.
     pub wizards: Wizards,
     /// By dialect: the method and event names that hello-ok lists.
@@ -143,12 +157,14 @@ pub struct Parts {
     pub stores: Stores,
     /// Agent runs.
     pub runs: Runs,
+    /// Scheduled jobs.
+    pub jobs: Jobs,
+    /// Heartbeats.
+    pub heart: Heart,
     /// The log.
     pub journal: Arc<Journal>,
     /// What is known about the configuration beside the one in force.
     pub reload: Reload,
-    /// What the restart before this start left to be told.
-    pub restart_note: Option<RestartNote>,
     /// By dialect: the method names that hello-ok lists.
     pub methods: Vec<Vec<&'static str>>,
 }
@@ -185,10 +201,12 @@ impl Gateway {
             auth: parts.auth,
             stores: parts.stores,
             runs: parts.runs,
+            jobs: parts.jobs,
+            heart: parts.heart,
+            system_events: SystemEvents::default(),
             journal: parts.journal,
             reload: parts.reload,
             restarts: Restarts::default(),
-            restart_note: parts.restart_note,
             wizards: Wizards::default(),
         });
         gateway.take_health();
@@ -359,8 +377,10 @@ impl Gateway {
         });
     }
 
-    /// Ticks and health refreshes, until dropped.
+    /// Everything that happens by itself: ticks, health, scheduled jobs, heartbeats. Until dropped.
     pub async fn keep_time(self: Rc<Self>) {
+        let _jobs = self.sys.tasks.spawn(Rc::clone(&self).keep_jobs());
+        let _heart = self.sys.tasks.spawn(Rc::clone(&self).keep_heart());
         let clock = &self.sys.clock;
         let tick = Duration::from_millis(self.limits.tick_interval_ms);
         let (mut next_tick, mut next_health) = (clock.elapsed() + tick, clock.elapsed() + HEALTH_INTERVAL);

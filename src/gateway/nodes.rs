@@ -52,5 +52,9 @@ impl Gateway {
     /// Tells a session's agent what happened on a node (connection.md 6.4).
     pub fn node_reports(&self, session_key: &str, text: &str) {
         log::info!("{session_key}: {text}");
+        let Ok(key) = self.session_key(session_key) else { return };
+        if self.system_events.push(&key, text, self.sys.clock.now_ms()) {
+            self.want_heartbeat(&self.agent_of(&key), "exec-event");
+        }
     }
 }

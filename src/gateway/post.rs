@@ -8,6 +8,7 @@ use jiff::{Timestamp, ToSpan as _};
 
 use super::Gateway;
 use super::dedupe::{Answer, Claim};
+use super::system_events::{Waiting, put_before};
 use crate::config::session::Reset;
 use crate::error::Error;
 use crate::runs::run::{Ask, Origin, Outcome, Run, Stop};
@@ -31,6 +32,8 @@ pub struct Post {
     pub content: Vec<Block>,
     /// Thinking level of this run alone.
     pub thinking: Option<ThinkingLevel>,
+    /// Model of this run alone.
+    pub model: Option<String>,
     /// Time limit.
     pub timeout: Duration,
     /// What the caller adds to the system prompt.
@@ -74,7 +77,14 @@ impl Gateway {
     /// session can't be made.
     pub fn post(self: &Rc<Self>, post: Post) -> Result<Rc<Posted>, Error> {
         self.runs.room(&post.key)?;
-        let (file, message_ts, durable) = self.write(&post).map_err(|error| store_error(&error))?;
+        let events = self.system_events.take(&post.key);
+        let (file, message_ts, durable) = match self.write(&post, &events) {
+            Ok(written) => written,
+            Err(error) => {
+                self.system_events.give_back(&post.key, events);
+                return Err(store_error(&error));
+            }
+        };
         let posted = Rc::new(Posted { accepted: Latch::new() });
         let (gateway, pending) = (Rc::clone(self), Rc::clone(&posted));
         let (claim, memory) = (post.claim, post.memory);
@@ -86,6 +96,7 @@ impl Gateway {
             agent_id: post.agent_id,
             message_ts,
             thinking: post.thinking,
+            model: post.model,
             timeout: post.timeout,
             extra_system_prompt: post.extra_system_prompt,
             origin: post.origin,
@@ -95,6 +106,7 @@ impl Gateway {
                 // The caller may be gone by now: what a repeat hears is settled here.
                 Ok(()) => gateway.carry_out(run, &pending, &claim, memory).await,
                 Err(error) => {
+                    gateway.system_events.give_back(&run.ask.key, events);
                     gateway.runs.lost(&run, &error.to_string());
                     pending.accepted.set(Err(store_error(&error)));
                 }
@@ -119,8 +131,9 @@ impl Gateway {
         self.answers.put(memory.kind, &run.ask.run_id, (memory.ended)(&run, &outcome), self.uptime_ms());
     }
 
-    /// Writes the message and what it changes in the index; the future tells when both are durable.
-    fn write(&self, post: &Post) -> Result<(TranscriptFile, u64, Durable), StoreError> {
+    /// Writes the message, behind the system events that waited for it, and what it changes in the index; the
+    /// future tells when both are durable.
+    fn write(&self, post: &Post, events: &[Waiting]) -> Result<(TranscriptFile, u64, Durable), StoreError> {
         let sessions = &self.stores.sessions;
         let old = sessions.get(&post.key);
         if post.renews && old.as_ref().is_some_and(|entry| self.is_stale(entry)) {
@@ -136,8 +149,8 @@ impl Gateway {
         })?;
         let file = self.transcript(&post.key, &entry)?;
         let message_ts = self.runs.context().timestamp();
-        let message =
-            Message::User(UserMessage { content: Content::Blocks(post.content.clone()), timestamp: message_ts });
+        let content = Content::Blocks(put_before(events, post.content.clone()));
+        let message = Message::User(UserMessage { content, timestamp: message_ts });
         self.stores.transcripts.append(&file, &message)?;
         let durable = Durable::all([sessions.saved(), self.stores.transcripts.synced(&file)]);
         Ok((file, message_ts, durable))

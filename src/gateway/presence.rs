@@ -143,6 +143,12 @@ impl Presence {
         self.update(key, entry, 0);
     }
 
+    /// What is known under that key.
+    #[must_use]
+    pub fn entry(&self, key: &str) -> Option<Entry> {
+        self.entries.borrow().get(&key.to_lowercase()).map(|slot| slot.entry.clone())
+    }
+
     fn update(&self, key: &str, entry: Entry, connections: usize) {
         let key = key.to_lowercase();
         let mut entries = self.entries.borrow_mut();

@@ -3,12 +3,16 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::Gateway;
+use super::delivery::DeliveryTarget;
+use super::errand::Errand;
 use crate::limits::RESTART_NOTE_BYTES;
-use crate::stores::stamp;
+use crate::stores::{SessionKey, stamp};
 use crate::sys::Sys;
 
 /// The file.
@@ -126,6 +130,46 @@ impl RestartNote {
 #[must_use]
 pub fn path(state_dir: &Path) -> PathBuf {
     state_dir.join(NAME)
+}
+
+impl Gateway {
+    /// Tells who asked for the restart, or the main session, that it is over (methods.md 8.4). A session
+    /// whose owner asked gets a turn of its agent; the main one reads of it with its next message.
+    pub fn tell_of_restart(self: &Rc<Self>, note: &RestartNote) {
+        log::info!("restarted after {}: {}", note.stats.mode, note.message.as_str().unwrap_or("no further word"));
+        let asked = note.session_key.as_deref().and_then(|key| self.session_key(key).ok());
+        let Some(key) = asked else {
+            let main = self.main_key(&self.config.get().agents.default_agent().id);
+            self.system_events.push(&main, &note.text(), self.sys.clock.now_ms());
+            return;
+        };
+        let errand = Errand {
+            run_id: self.sys.chance.uuid(),
+            agent_id: self.agent_of(&key),
+            key: key.clone(),
+            text: note.text(),
+            model: None,
+            thinking: None,
+            timeout: None,
+            extra_system_prompt: None,
+        };
+        let gateway = Rc::clone(self);
+        self.sys.tasks.detach(async move {
+            if let Err(problem) = gateway.tell_owner(&key, errand).await {
+                log::warn!("{key}: nobody could be told of the restart: {problem}");
+            }
+        });
+    }
+
+    async fn tell_owner(self: &Rc<Self>, key: &SessionKey, errand: Errand) -> Result<(), String> {
+        let outcome = self.run_errand(errand).await?;
+        let entry = self.stores.sessions.get(key).unwrap_or_default();
+        let text = outcome.texts.join("\n\n");
+        match DeliveryTarget::of(&entry, Some("last"), None) {
+            Some(target) if !text.is_empty() => self.deliver(&target, &text).await.map_err(|error| error.message),
+            _ => Ok(()),
+        }
+    }
 }
 
 #[cfg(test)]

@@ -183,6 +183,7 @@ fn prepare(cx: &Cx, params: AgentParams, claim: Claim, memory: Memory) -> Result
         agent_id: agent.id,
         content,
         thinking,
+        model: None,
         timeout,
         extra_system_prompt: params.extra_system_prompt.filter(|text| !text.trim().is_empty()),
         origin: Origin::Agent,

@@ -122,6 +122,7 @@ async fn send(cx: Cx, params: SendParams) -> Result<Value, Error> {
         shown_key: params.session_key,
         content,
         thinking: params.thinking.as_deref().and_then(ThinkingLevel::parse),
+        model: None,
         timeout,
         extra_system_prompt: None,
         origin: Origin::Chat,

@@ -8,7 +8,9 @@ pub mod agents;
 pub mod approvals;
 pub mod chat;
 pub mod config;
+pub mod cron;
 pub mod devices;
+pub mod heartbeat;
 pub mod logs;
 pub mod node_pairing;
 pub mod node_side;
@@ -42,4 +44,6 @@ pub const GROUPS: &[&[Method]] = &[
     nodes::METHODS,
     node_side::METHODS,
     chat::METHODS,
+    cron::METHODS,
+    heartbeat::METHODS,
 ];

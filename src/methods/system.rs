@@ -5,6 +5,7 @@ use serde_json::value::RawValue;
 
 use crate::error::Error;
 use crate::events::hub::Counters;
+use crate::gateway::heartbeat::HeartbeatSummary;
 use crate::gateway::presence::Entry;
 use crate::now;
 use crate::rpc::{Cx, Method};
@@ -104,7 +105,7 @@ crate::wire! {
         queued: usize,
     }
 
-    /// Heartbeats, which this version doesn't run.
+    /// Heartbeats.
     pub struct HeartbeatStatus {
         default_agent_id: String,
         agents: Vec<AgentHeartbeat>,
@@ -114,8 +115,9 @@ crate::wire! {
     pub struct AgentHeartbeat {
         agent_id: String,
         enabled: bool,
+        /// The interval as configured.
         every: String,
-        /// Always null: it is off.
+        /// The same in milliseconds; null when it is off.
         every_ms: Value,
     }
 
@@ -191,11 +193,9 @@ fn status(cx: &Cx, _: Ignored) -> Result<Status, Error> {
         count: newest.iter().filter(|row| row.key().agent() == Some(&agent.id)).count(),
         recent: recent(Some(&agent.id)),
     });
-    let heartbeats = config.agents.list.iter().map(|agent| AgentHeartbeat {
-        agent_id: agent.id.clone(),
-        enabled: false,
-        every: "0m".to_owned(),
-        every_ms: Value::Null,
+    let heartbeats = config.agents.list.iter().map(|agent| {
+        let HeartbeatSummary { enabled, every, every_ms, .. } = gateway.heartbeat_summary(agent);
+        AgentHeartbeat { agent_id: agent.id.clone(), enabled, every, every_ms }
     });
     Ok(Status {
         version: crate::VERSION.to_owned(),
@@ -212,7 +212,7 @@ fn status(cx: &Cx, _: Ignored) -> Result<Status, Error> {
         log_trouble: gateway.journal.trouble().map(|trouble| trouble.message),
         heartbeat: HeartbeatStatus { default_agent_id: default_agent.id.clone(), agents: heartbeats.collect() },
         channel_summary: Vec::new(),
-        queued_system_events: Vec::new(),
+        queued_system_events: gateway.system_events.texts(&gateway.main_key(&default_agent.id)),
         sessions: SessionStatus {
             paths: config.agents.list.iter().map(|agent| gateway.index_path(&agent.id)).collect(),
             count: newest.len(),
@@ -320,9 +320,37 @@ fn event(cx: &Cx, params: Value) -> Result<Done, Error> {
     };
     let key = entry.device_id.clone().or_else(|| entry.instance_id.clone()).or(parsed.host);
     let key = key.unwrap_or_else(|| report.chars().take(64).collect());
-    cx.gateway.presence.report(&key, entry);
-    cx.gateway.presence_changed();
+    let gateway = &cx.gateway;
+    let line =
+        if report.starts_with("Node:") { changes(gateway.presence.entry(&key).as_ref(), &entry) } else { Some(report) };
+    if let Some(line) = line {
+        let main = gateway.main_key(&gateway.config.get().agents.default_agent().id);
+        gateway.system_events.push(&main, &line, entry.ts);
+    }
+    gateway.presence.report(&key, entry);
+    gateway.presence_changed();
     Ok(Done { ok: true })
+}
+
+/// What is new about a client, as a line for the main session; `None` when nothing is that matters: a reason
+/// that only says that it still lives doesn't (methods.md 2.7).
+fn changes(old: Option<&Entry>, new: &Entry) -> Option<String> {
+    let news = |field: fn(&Entry) -> &Option<String>| {
+        field(new).clone().filter(|now| old.and_then(|old| field(old).as_ref()) != Some(now))
+    };
+    let (host, ip) = (news(|entry| &entry.host), news(|entry| &entry.ip));
+    let reason = news(|entry| &entry.reason)
+        .filter(|reason| reason != "heartbeat" && !reason.to_lowercase().starts_with("periodic"));
+    let parts = [("app ", news(|entry| &entry.version)), ("mode ", news(|entry| &entry.mode)), ("reason ", reason)];
+    let parts: Vec<_> = parts.into_iter().filter_map(|(name, now)| now.map(|now| format!("{name}{now}"))).collect();
+    if host.is_none() && ip.is_none() && parts.is_empty() {
+        return None;
+    }
+    let mut line = format!("Node: {}", new.host.as_deref().unwrap_or("unknown"));
+    if let Some(ip) = ip {
+        line = format!("{line} ({ip})");
+    }
+    Some(std::iter::once(line).chain(parts).collect::<Vec<_>>().join(" · "))
 }
 
 /// The fields of `Node: <host> (<ip>) · app <version> · last input <n>s ago · mode <mode> · reason <reason>`.
@@ -380,5 +408,21 @@ mod tests {
             }
         );
         assert_eq!(Beacon::parse("Something happened"), Beacon::default());
+    }
+
+    #[test]
+    fn only_what_changed_about_a_node_is_news() {
+        let entry = |ip: &str, reason: &str| Entry {
+            host: Some("pi".into()),
+            ip: Some(ip.into()),
+            mode: Some("node".into()),
+            reason: Some(reason.into()),
+            ..Entry::at(0)
+        };
+        let first = entry("10.0.0.9", "connect");
+        assert_eq!(changes(None, &first).unwrap(), "Node: pi (10.0.0.9) · mode node · reason connect");
+        assert_eq!(changes(Some(&first), &first), None);
+        assert_eq!(changes(Some(&first), &entry("10.0.0.9", "periodic")), None);
+        assert_eq!(changes(Some(&first), &entry("10.0.0.10", "heartbeat")).unwrap(), "Node: pi (10.0.0.10)");
     }
 }

@@ -77,6 +77,17 @@ fn words(kind: &Kind) -> String {
         Kind::Map(of) => format!("object of {}", words(of)),
         Kind::Object(shape) => shape.name.to_owned(),
         Kind::OrNull(of) => format!("{} or null", words(of)),
+        Kind::Tagged { tag, of } => {
+            let branch = |(name, rest): &(&str, Kind)| {
+                let Kind::Object(shape) = rest else { return format!("`{name}`") };
+                let field = |field: &crate::wire::shape::Field| {
+                    format!("{}{}", field.name(), if field.required { "*" } else { "" })
+                };
+                let fields: Vec<_> = shape.fields.iter().map(field).collect();
+                format!("`{name}` with {}", fields.join(", "))
+            };
+            format!("object whose `{tag}` is {}", of.iter().map(branch).collect::<Vec<_>>().join("; or "))
+        }
     }
 }
 

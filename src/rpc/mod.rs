@@ -186,9 +186,23 @@ macro_rules! now {
     };
 }
 
-/// A handler that may wait.
+/// A handler that may wait. With `prepare => function` the params go through `prepare` before they are
+/// checked, for methods that understand more than their shape says.
 #[macro_export]
 macro_rules! later {
+    ($prepare:path => $function:path) => {
+        $crate::rpc::Handler {
+            run: $crate::rpc::Run::Later(|cx, mut params| {
+                $prepare(&mut params);
+                ::std::boxed::Box::pin(async move {
+                    let params = $crate::rpc::decode(cx.method(), params)?;
+                    Ok($crate::rpc::encode(&$function(cx, params).await?))
+                })
+            }),
+            params: || $crate::rpc::shapes::params_later(|cx, params| $function(cx, params)),
+            result: || $crate::rpc::shapes::result_later(|cx, params| $function(cx, params)),
+        }
+    };
     ($function:path) => {
         $crate::rpc::Handler {
             run: $crate::rpc::Run::Later(|cx, params| {

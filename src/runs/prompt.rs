@@ -45,8 +45,9 @@ pub fn system(sys: &Sys, parts: &Parts<'_>) -> String {
     prompt
 }
 
-/// A file's beginning; `None` when it is missing, empty, or can't be read (which is logged).
-fn workspace_file(sys: &Sys, path: &Path, chars: usize) -> Option<String> {
+/// A workspace file's beginning, at most `chars` characters; `None` when it is missing, empty, or can't be read (which is logged).
+#[must_use]
+pub fn workspace_file(sys: &Sys, path: &Path, chars: usize) -> Option<String> {
     let size = sys.files.size(path).ok()?;
     let mut bytes = vec![0; usize::try_from(size.min(WORKSPACE_FILE_BYTES)).unwrap_or(0)];
     let count = match sys.files.read_at(path, 0, &mut bytes) {

@@ -27,6 +27,8 @@ pub struct Ask {
     pub message_ts: u64,
     /// Thinking level of this run alone.
     pub thinking: Option<ThinkingLevel>,
+    /// Model of this run alone, as a reference of the configuration.
+    pub model: Option<String>,
     /// Time limit, from the start of the run.
     pub timeout: Duration,
     /// What the caller adds to the system prompt.

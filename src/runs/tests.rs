@@ -150,6 +150,7 @@ impl Home {
             agent_id: "main".into(),
             message_ts,
             thinking: None,
+            model: None,
             timeout,
             extra_system_prompt: None,
             origin,

@@ -90,7 +90,10 @@ async fn rounds(cx: &Rc<Context>, run: &Run, stream: &mut RunStream, gathered: &
     let ask = &run.ask;
     let config = cx.config.get();
     let agent = config.agents.find(&ask.agent_id).unwrap_or_else(|| config.agents.default_agent()).clone();
-    let entry = cx.stores.sessions.get(&ask.key).unwrap_or_default();
+    let mut entry = cx.stores.sessions.get(&ask.key).unwrap_or_default();
+    if let Some(model) = &ask.model {
+        (entry.model_override, entry.provider_override) = (Some(model.clone()), None);
+    }
     let candidates = choice::candidates(&cx.sys, &config, &agent, &entry, &cx.local).await;
     if candidates.models.is_empty() {
         if let Some((reference, error)) = candidates.unusable.first() {

@@ -91,6 +91,12 @@ impl SessionKey {
         Self(format!("agent:{}:{MAIN}", agent_id(agent)).into())
     }
 
+    /// The one main session of all agents.
+    #[must_use]
+    pub fn global() -> Self {
+        Self(GLOBAL.into())
+    }
+
     /// The text.
     #[must_use]
     pub fn as_str(&self) -> &str {

@@ -162,6 +162,16 @@ impl SessionStore {
         Ok(entry)
     }
 
+    /// Makes the last change look as old as it was before; may be lost.
+    ///
+    /// # Errors
+    /// What the disk says; nothing is changed then.
+    pub fn put_back(&self, key: &SessionKey, updated_at: u64) -> Result<(), StoreError> {
+        let Some(entry) = self.get(key) else { return Ok(()) };
+        let row = Row::of(key.clone(), &Entry { updated_at: Some(updated_at), ..entry })?;
+        self.record(key, Some(row), Durability::Lazy)
+    }
+
     /// Begins the session anew (methods.md 7.5): a new session id, settings kept; made if there is
     /// none. The old transcript stays where it is.
     ///

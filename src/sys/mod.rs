@@ -4,6 +4,7 @@
 //! simulation (`sys::sim`), where time is virtual, files lose what was not synced, and a seed
 //! decides the rest. No other module reads a clock, opens a file or draws a random number.
 
+pub mod bell;
 pub mod chance;
 pub mod client;
 pub mod clock;
@@ -16,11 +17,13 @@ pub mod latch;
 pub mod sim;
 pub mod tasks;
 pub mod url;
+pub mod zone;
 
 use std::rc::Rc;
 
 use jiff::tz::TimeZone;
 
+pub use bell::Bell;
 pub use chance::Chance;
 pub use clock::{Clock, TimedOut};
 pub use files::Files;

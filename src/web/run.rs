@@ -92,6 +92,7 @@ impl Turn {
             agent_id: place.agent.id,
             content: built.content,
             thinking: None,
+            model: None,
             timeout: limit,
             extra_system_prompt: built.instructions,
             origin: Origin::Agent,

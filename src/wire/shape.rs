@@ -82,6 +82,13 @@ pub enum Kind {
     Object(&'static Shape),
     /// The same, or `null`.
     OrNull(&'static Self),
+    /// One of several objects, told apart by the text under this key, which stands in none of them.
+    Tagged {
+        /// The key.
+        tag: &'static str,
+        /// Its texts, each with the rest of the object.
+        of: &'static [(&'static str, Self)],
+    },
 }
 
 /// What is said when no branch of a choice fits.
@@ -311,6 +318,22 @@ impl Kind {
                     problems.push(format!("at {at}: {NO_BRANCH}"));
                 }
             }
+            Self::Tagged { tag, of } => {
+                let Value::Object(entries) = value else { return wrong("must be object".into()) };
+                let Some(said) = entries.remove(*tag) else {
+                    return wrong(format!("must have required property '{tag}'"));
+                };
+                match of.iter().find(|(name, _)| said == *name) {
+                    Some((_, rest)) => rest.check_at(at, value, problems),
+                    None => {
+                        problems.push(format!("at {at}/{tag}: must be equal to constant"));
+                        problems.push(format!("at {at}: {NO_BRANCH}"));
+                    }
+                }
+                if let Value::Object(entries) = value {
+                    entries.insert((*tag).to_owned(), said);
+                }
+            }
         }
     }
 
@@ -332,6 +355,16 @@ impl Kind {
             Self::Map(of) => json!({"type": "object", "additionalProperties": of.schema()}),
             Self::Object(shape) => shape.schema(),
             Self::OrNull(of) => json!({"anyOf": [of.schema(), {"type": "null"}]}),
+            Self::Tagged { tag, of } => {
+                let branch = |(name, rest): &(&str, Self)| {
+                    let mut schema = rest.schema();
+                    if let Some(properties) = schema.get_mut("properties").and_then(Value::as_object_mut) {
+                        properties.insert((*tag).to_owned(), json!({"const": name}));
+                    }
+                    schema
+                };
+                json!({"anyOf": of.iter().map(branch).collect::<Vec<_>>()})
+            }
         }
     }
 }

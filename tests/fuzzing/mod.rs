@@ -14,6 +14,7 @@ use barnacle::app::{self, Start};
 use barnacle::config::Config;
 use barnacle::config::first_start::{Credential, CredentialSource, Places};
 use barnacle::config::gateway::AuthMode;
+use barnacle::config::launch::Launch;
 use barnacle::config::models::Api;
 use barnacle::gateway::auth::{Auth, Required};
 use barnacle::gateway::handshake::{self, Origin, Scene};
@@ -281,6 +282,8 @@ impl Machine {
         };
         let start = Start {
             sys: self.sys.clone(),
+            launch: Rc::new(Launch::new(places.clone(), BTreeMap::new())),
+            included: Vec::new(),
             places,
             host: "pi".to_owned(),
             config,

@@ -58,12 +58,21 @@ pub struct Furnishing {
     pub play: Play,
     /// What agents may do.
     pub tools: Rc<dyn Tools>,
+    /// The configuration's `cron` and `agents.defaults.heartbeat`.
+    pub own_accord: (&'static str, &'static str),
 }
 
 impl Furnishing {
     /// Default bounds, no tools.
     pub fn new(seed: u64, play: impl Fn(&http::Request) -> Script + 'static) -> Self {
-        Self { seed, limits: Vec::new(), runs_at_once: 4, play: Rc::new(play), tools: Rc::new(NoTools) }
+        Self {
+            seed,
+            limits: Vec::new(),
+            runs_at_once: 4,
+            play: Rc::new(play),
+            tools: Rc::new(NoTools),
+            own_accord: ("{}", "{}"),
+        }
     }
 
     /// With these bounds.
@@ -75,13 +84,15 @@ impl Furnishing {
     fn config(&self) -> Config {
         let limits: Vec<_> = self.limits.iter().map(|(key, value)| format!("{key}:{value}")).collect();
         let text = format!(
-            "{{gateway:{{limits:{{{}}}}}, session:{{reset:{{mode:'never'}}}},
-              agents:{{defaults:{{model:{{primary:'one/m',fallbacks:['two/c']}},verboseDefault:'on',timeoutSeconds:240,maxConcurrent:{}}}}},
+            "{{gateway:{{limits:{{{}}}}}, session:{{reset:{{mode:'never'}}}}, cron:{},
+              agents:{{defaults:{{heartbeat:{},model:{{primary:'one/m',fallbacks:['two/c']}},verboseDefault:'on',timeoutSeconds:240,maxConcurrent:{}}}}},
               models:{{providers:{{
                 one:{{baseUrl:'https://one.example/v1',apiKey:'sk-simulated-one',models:[{{id:'m'}}]}},
                 two:{{api:'anthropic-messages',baseUrl:'https://two.example',apiKey:'sk-simulated-two',models:[{{id:'c'}}]}},
               }}}}}}",
             limits.join(","),
+            self.own_accord.0,
+            self.own_accord.1,
             self.runs_at_once
         );
         match Config::parse(&text, "barnacle.json", &BTreeMap::new()) {

@@ -1,0 +1,77 @@
+//! A turn that nobody connected asks for: a heartbeat's or a scheduled job's.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use super::Gateway;
+use super::post::{Memory, Post};
+use crate::error::Error;
+use crate::runs::run::{End, Origin, Outcome, Stop};
+use crate::stores::SessionKey;
+use crate::wire::message::Block;
+use crate::wire::thinking::ThinkingLevel;
+
+/// What an agent is asked.
+#[derive(Debug)]
+pub struct Errand {
+    /// Id of the run.
+    pub run_id: String,
+    /// The session.
+    pub key: SessionKey,
+    /// The agent.
+    pub agent_id: String,
+    /// The message.
+    pub text: String,
+    /// Model of this turn alone.
+    pub model: Option<String>,
+    /// Thinking level of this turn alone.
+    pub thinking: Option<ThinkingLevel>,
+    /// Time limit; the configured one when `None`.
+    pub timeout: Option<Duration>,
+    /// What is added to the system prompt.
+    pub extra_system_prompt: Option<String>,
+}
+
+impl Gateway {
+    /// Runs an errand to its end. It waits its turn in the session's lane like any message.
+    ///
+    /// # Errors
+    /// As [`Gateway::post`]'s; the reason of a run that failed or was stopped.
+    pub async fn run_errand(self: &Rc<Self>, errand: Errand) -> Result<Rc<Outcome>, String> {
+        let limit = errand.timeout;
+        let limit = limit.unwrap_or_else(|| Duration::from_secs(self.config.get().agents.defaults.timeout_seconds));
+        let claim = self.answers.claim(&errand.run_id).map_err(|_| "a run with this id goes already".to_owned())?;
+        let posted = self.post(Post {
+            run_id: errand.run_id,
+            shown_key: errand.key.to_string(),
+            key: errand.key,
+            agent_id: errand.agent_id,
+            content: vec![Block::Text { text: errand.text }],
+            thinking: errand.thinking,
+            model: errand.model,
+            timeout: limit,
+            extra_system_prompt: errand.extra_system_prompt,
+            origin: Origin::Agent,
+            label: None,
+            renews: false,
+            claim,
+            memory: Memory { kind: "errand", accepted: None, ended: |_, _| Ok(Rc::from(*b"{}")) },
+        });
+        let plain = |error: Error| error.message;
+        let run = posted.map_err(plain)?.accepted.wait().await.map_err(plain)?;
+        let outcome = run.outcome.wait().await;
+        match &outcome.end {
+            End::Completed => Ok(outcome),
+            End::Failed(problem) => Err(problem.clone()),
+            End::Stopped(Stop::Timeout) => Err(format!("the run hit its time limit of {} s", limit.as_secs())),
+            End::Stopped(Stop::Shutdown) => Err("the gateway stopped during the run".to_owned()),
+            End::Stopped(Stop::Rpc | Stop::Phrase) => Err("the run was stopped".to_owned()),
+        }
+    }
+
+    /// The main session of an agent; the one of all where `session.scope` is `global`.
+    #[must_use]
+    pub fn main_key(&self, agent_id: &str) -> SessionKey {
+        if self.key_rules().global { SessionKey::global() } else { SessionKey::main_of(agent_id) }
+    }
+}
