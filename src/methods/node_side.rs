@@ -203,6 +203,7 @@ async fn post(cx: &Cx, asked: Asked<'_>, origin: Origin, memory: Memory) -> Resu
         shown_key: asked.session,
         content: vec![Block::Text { text: asked.text.to_owned() }],
         thinking: asked.thinking,
+        model: None,
         timeout: Duration::from_secs(seconds),
         extra_system_prompt: None,
         origin,
