@@ -49,12 +49,13 @@ impl Gateway {
         }
     }
 
-    /// Tells a session's agent what happened on a node (connection.md 6.4).
+    /// Tells a session's agent what happened on a node, with its next prompt, and asks for a heartbeat where
+    /// that prompt would be one (connection.md 6.4).
     pub fn node_reports(&self, session_key: &str, text: &str) {
-        log::info!("{session_key}: {text}");
         let Ok(key) = self.session_key(session_key) else { return };
-        if self.system_events.push(&key, text, self.sys.clock.now_ms()) {
-            self.want_heartbeat(&self.agent_of(&key), "exec-event");
+        let agent_id = self.agent_of(&key);
+        if self.system_events.push(&key, text, self.sys.clock.now_ms()) && key == self.main_key(&agent_id) {
+            self.want_heartbeat(&agent_id, "exec-event");
         }
     }
 }
