@@ -483,6 +483,12 @@ fn recorded_calls_are_answered_in_the_recorded_shape() {
     let mut findings = Findings::default();
     let mut known = BTreeSet::from(["chat.inject", "sessions.resolve"].map(str::to_owned));
     compare_hello(&dir, &gateway, &mut findings);
+    for file in PARTIES {
+        let mut parties = parties::Parties::new(file, &gateway, &mut findings);
+        for line in lines(&dir, file) {
+            parties.line(&line);
+        }
+    }
     let mut play = |file: &'static str, gateway: &Gateway| {
         let client = Client::connect(gateway.port, Dialect::Native);
         known.extend(
@@ -525,12 +531,6 @@ fn recorded_calls_are_answered_in_the_recorded_shape() {
             config["agents"]["defaults"]["model"] = "nosuch/model".into();
         }
         play(file, &Gateway::start(temp.path(), &config));
-    }
-    for file in PARTIES {
-        let mut parties = parties::Parties::new(file, &gateway, &mut findings);
-        for line in lines(&dir, file) {
-            parties.line(&line);
-        }
     }
     for (row, (about, what, _)) in DELIBERATE.iter().enumerate() {
         if !findings.used.contains(&row) {

@@ -16,6 +16,8 @@ use barnacle::config::first_start::{Credential, CredentialSource, Places};
 use barnacle::config::gateway::AuthMode;
 use barnacle::config::launch::Launch;
 use barnacle::config::models::Api;
+use barnacle::cron::schedule::Timetable;
+use barnacle::cron::schedule::{Expression, Schedule};
 use barnacle::gateway::auth::{Auth, Required};
 use barnacle::gateway::handshake::{self, Origin, Scene};
 use barnacle::journal::{Journal, Settings, Style};
@@ -40,8 +42,11 @@ use barnacle::wire::frame;
 use log::LevelFilter;
 use smol::io::AsyncWriteExt as _;
 
+/// What meets the bytes.
+pub(crate) type Target = fn(&[u8]);
+
 /// Every target: its name, and what it does with bytes.
-pub(crate) const TARGETS: &[(&str, fn(&[u8]))] = &[
+pub(crate) const TARGETS: &[(&str, Target)] = &[
     ("socket", socket),
     ("frames", frames),
     ("handshake", first_frame),
@@ -54,6 +59,8 @@ pub(crate) const TARGETS: &[(&str, fn(&[u8]))] = &[
     ("log_tail", log_tail),
     ("provider", provider),
     ("url", url),
+    ("cron", cron),
+    ("jobs", jobs),
 ];
 
 /// Plays one input against the target of that name.
@@ -233,6 +240,30 @@ fn url(bytes: &[u8]) {
     if let Ok(text) = std::str::from_utf8(bytes) {
         let _ = Url::parse(text);
     }
+}
+
+/// A cron expression on the first line, a zone on the second: each time is later than the one before.
+fn cron(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    let (expr, tz) = text.split_once('\n').map_or((text, None), |(expr, tz)| (expr, Some(tz.to_owned())));
+    let schedule = Schedule::Cron(Expression { expr: expr.to_owned(), tz });
+    let Ok(timetable) = Timetable::of(&schedule, NOW_MS, &jiff::tz::TimeZone::UTC) else { return };
+    let mut at = NOW_MS;
+    for _ in 0..5 {
+        let Some(next) = timetable.next(at) else { break };
+        assert!(next > at, "{text}: {next} after {at}");
+        at = next;
+    }
+    let _ = timetable.last(NOW_MS);
+}
+
+/// A file of jobs as it may lie on disk, and the gateway that finds it.
+fn jobs(bytes: &[u8]) {
+    let machine = Machine::new();
+    machine.put("/state/cron/jobs.json", bytes);
+    let front = machine.front();
+    machine.sys.tasks.detach(Rc::clone(&front.gateway).keep_jobs());
+    machine.world.run_for(Duration::from_secs(5));
 }
 
 /// A simulated machine without network.
