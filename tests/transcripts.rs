@@ -80,7 +80,16 @@ const HANDSHAKES: [&str; 6] = [
 ];
 
 /// Recordings with several connections.
-const PARTIES: [&str; 3] = ["08-node-invoke", "13-exec-approval", "15-node-events-and-subscription"];
+const PARTIES: [&str; 5] = [
+    "06-missing-scope",
+    "08-node-invoke",
+    "11-device-signatures",
+    "13-exec-approval",
+    "15-node-events-and-subscription",
+];
+
+/// Recordings whose devices come from elsewhere, each with a gateway of its own.
+const FROM_ELSEWHERE: [&str; 2] = ["07-node-pairing", "12-scope-upgrade"];
 
 /// Runs whose events don't come, and why.
 const WITHOUT_EVENTS: [(&str, &str); 5] = [
@@ -141,6 +150,21 @@ const DELIBERATE: &[(&str, &str, &str)] = &[
     ("config.apply", "/error/message is \"invalid config: ", "the first mistake is in the message too"),
     ("config.apply", "/payload/config/", "other defaults"),
     ("config.schema", "/payload/uiHints/", "the keys of this version"),
+    ("config.get", "/error is missing", "who may read may read the configuration: secrets are hidden"),
+    ("config.get", "/payload is new", "who may read may read the configuration: secrets are hidden"),
+    ("connect refused", "/details/approve is new", "a refusal says why, and what to do"),
+    ("connect refused", "/details/reason is new", "a refusal says why, and what to do"),
+    ("device.pair.approve", "/payload/device/caps is new", "an approval is for what a node brings too"),
+    ("device.pair.approve", "/payload/device/commands is new", "an approval is for what a node brings too"),
+    ("device.pair.list", "/payload/paired[]/caps is new", "an approval is for what a node brings too"),
+    ("device.pair.list", "/payload/paired[]/commands is new", "an approval is for what a node brings too"),
+    ("device.pair.list", "/payload/pending[]/caps is new", "an approval is for what a node brings too"),
+    ("device.pair.list", "/payload/pending[]/commands is new", "an approval is for what a node brings too"),
+    ("device.pair.list", "/payload/pending[]/reason is new", "a refusal says why, and what to do"),
+    ("device.pair.requested", "/payload/caps is new", "an approval is for what a node brings too"),
+    ("device.pair.requested", "/payload/commands is new", "an approval is for what a node brings too"),
+    ("device.pair.requested", "/payload/reason is new", "a refusal says why, and what to do"),
+    ("skills.bins", "/error/message is ", "operators that may read may ask too"),
     ("health", "/payload/runs is new", "more is told"),
     ("health", "/payload/status is new", "the guide wants it"),
     ("health", "/payload/storage is new", "more is told"),
@@ -483,6 +507,14 @@ fn recorded_calls_are_answered_in_the_recorded_shape() {
     let mut findings = Findings::default();
     let mut known = BTreeSet::from(["chat.inject", "sessions.resolve"].map(str::to_owned));
     compare_hello(&dir, &gateway, &mut findings);
+    for file in FROM_ELSEWHERE {
+        let temp = TempDir::new("from-elsewhere");
+        let gateway = Gateway::start(temp.path(), &json!({}));
+        let mut parties = parties::Parties::new(file, &gateway, &mut findings).away();
+        for line in lines(&dir, file) {
+            parties.line(&line);
+        }
+    }
     for file in PARTIES {
         let mut parties = parties::Parties::new(file, &gateway, &mut findings);
         for line in lines(&dir, file) {

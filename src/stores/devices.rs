@@ -466,7 +466,7 @@ fn put_token(device: &mut PairedDevice, role: &str, token: Secret, scopes: &[Str
         created_at_ms: old.as_ref().map_or(now_ms, |old| old.created_at_ms),
         rotated_at_ms: old.as_ref().map(|_| now_ms),
         revoked_at_ms: None,
-        last_used_at_ms: None,
+        last_used_at_ms: old.as_ref().and_then(|old| old.last_used_at_ms),
         extra: old.map(|old| old.extra).unwrap_or_default(),
     };
     device.tokens.insert(role.to_owned(), token);

@@ -117,6 +117,23 @@ impl Device {
         client.greeted()
     }
 
+    /// Connects natively with these params, but for the proof.
+    pub fn connect_with(
+        &self,
+        port: u16,
+        headers: &[(&str, &str)],
+        ask: &Ask,
+        mut params: Value,
+    ) -> Result<Client, (Value, Value)> {
+        let mut client = Client::open_from(port, "/", headers);
+        let challenge = client.read();
+        let (nonce, ts) =
+            (challenge["payload"]["nonce"].as_str().unwrap(), challenge["payload"]["ts"].as_u64().unwrap());
+        params["device"] = self.proof(ask, ask.signs_nonce.then_some(nonce), ts);
+        client.send(&json!({"type": "req", "id": "hello", "method": "connect", "params": params}));
+        client.greeted()
+    }
+
     /// Connects with the guide's bare handshake, at a path where a challenge comes first.
     pub fn connect_guide(&self, port: u16, headers: &[(&str, &str)], ask: &Ask) -> Result<Client, (Value, Value)> {
         let mut client = Client::open_from(port, "/", headers);

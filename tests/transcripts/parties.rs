@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use super::support::device::{Ask, Device};
-use super::support::{Client, Dialect, Gateway};
+use super::support::device::{AWAY, Ask, Device};
+use super::support::{Client, Dialect, Gateway, TOKEN};
 use super::{Findings, PATIENCE};
 
 /// Events of which the others of the same kind may be more or fewer (the gateway's own rhythm).
@@ -18,6 +18,10 @@ pub(crate) struct Parties<'a> {
     file: &'a str,
     gateway: &'a Gateway,
     clients: BTreeMap<String, Client>,
+    /// Parties that were turned away: the error and the close.
+    refused: BTreeMap<String, (Value, Value)>,
+    /// Headers of connections with a device.
+    headers: &'static [(&'static str, &'static str)],
     /// Connection and recorded request id → our id, and the method.
     sent: BTreeMap<(String, String), (String, String)>,
     /// Recorded texts → ours.
@@ -27,12 +31,17 @@ pub(crate) struct Parties<'a> {
 
 impl<'a> Parties<'a> {
     pub(crate) fn new(file: &'a str, gateway: &'a Gateway, findings: &'a mut Findings) -> Self {
-        let (clients, sent, names) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
-        Self { file, gateway, clients, sent, names, findings }
+        let (clients, refused, sent, names) = Default::default();
+        Self { file, gateway, clients, refused, headers: &[], sent, names, findings }
+    }
+
+    /// With devices that come from elsewhere.
+    pub(crate) fn away(self) -> Self {
+        Self { headers: AWAY, ..self }
     }
 
     pub(crate) fn line(&mut self, line: &Value) {
-        let (party, frame) = (line["conn"].as_str().unwrap(), &line["frame"]);
+        let (party, frame) = (line["conn"].as_str().unwrap_or("only"), &line["frame"]);
         match (line["dir"].as_str().unwrap(), frame["type"].as_str()) {
             ("c2s", _) if frame["method"] == "connect" => self.connect(party, &frame["params"]),
             ("c2s", _) => {
@@ -42,7 +51,9 @@ impl<'a> Parties<'a> {
                 let key = (party.to_owned(), frame["id"].as_str().unwrap().to_owned());
                 self.sent.insert(key, (id, method.to_owned()));
             }
-            ("close", _) => self.clients.remove(party).unwrap().hang_up(),
+            ("close", _) => self.close(party, frame),
+            (_, Some("res")) if frame["payload"]["type"] == "hello-ok" => self.greeting(party, frame),
+            (_, Some("res")) if self.refused.contains_key(party) => self.refusal(party, frame),
             (_, Some("res")) => self.response(party, frame),
             (_, Some("event")) if !RHYTHM.contains(&frame["event"].as_str().unwrap()) => self.event(party, frame),
             _ => {}
@@ -50,27 +61,79 @@ impl<'a> Parties<'a> {
     }
 
     fn connect(&mut self, party: &str, params: &Value) {
-        let client = if params["device"].is_object() {
-            let text = |value: &Value| -> &'static str { String::leak(value.as_str().unwrap_or_default().to_owned()) };
-            let texts = |value: &Value| value.as_array().into_iter().flatten().map(text).collect();
-            let device = Device::new(8);
-            self.names.insert(params["device"]["id"].as_str().unwrap().to_owned(), device.id.clone());
-            let ask = Ask {
-                client: (text(&params["client"]["id"]), text(&params["client"]["mode"])),
-                platform: text(&params["client"]["platform"]),
-                caps: texts(&params["caps"]),
-                commands: texts(&params["commands"]),
-                ..Ask::phone()
-            };
-            device.connect(self.gateway.port, &[], &ask).unwrap()
-        } else {
+        if !params["device"].is_object() {
             let mut changes = json!({"client": params["client"]});
             if params["scopes"].is_array() {
                 changes["scopes"] = params["scopes"].clone();
             }
-            Client::connect_with(self.gateway.port, Dialect::Native, &changes)
+            let client = Client::connect_with(self.gateway.port, Dialect::Native, &changes);
+            self.clients.insert(party.to_owned(), client);
+            return;
+        }
+        let text = |value: &Value| -> &'static str { String::leak(value.as_str().unwrap_or_default().to_owned()) };
+        let texts = |value: &Value| value.as_array().into_iter().flatten().map(text).collect();
+        let device = self.device(params["device"]["id"].as_str().unwrap());
+        let token = self.names.get(text(&params["auth"]["token"])).cloned().unwrap_or_else(|| TOKEN.to_owned());
+        let ask = Ask {
+            client: (text(&params["client"]["id"]), text(&params["client"]["mode"])),
+            role: if params["role"].is_string() { text(&params["role"]) } else { "operator" },
+            scopes: texts(&params["scopes"]),
+            signs_nonce: params["device"]["nonce"].is_string(),
+            ..Ask::phone().token(&token)
         };
-        self.clients.insert(party.to_owned(), client);
+        let mut params = params.clone();
+        params["auth"]["token"] = token.into();
+        match device.connect_with(self.gateway.port, self.headers, &ask, params) {
+            Ok(client) => drop(self.clients.insert(party.to_owned(), client)),
+            Err(refused) => drop(self.refused.insert(party.to_owned(), refused)),
+        }
+    }
+
+    /// Our device for the recorded one; the same one each time.
+    fn device(&mut self, recorded: &str) -> Device {
+        let known = self.names.keys().filter(|name| name.len() == recorded.len());
+        let seed = known.clone().position(|name| name == recorded).unwrap_or(known.count());
+        let seeds: Vec<_> = (0_u8..20).map(|seed| Device::new(100 + seed)).collect();
+        let ours = self.names.get(recorded).cloned();
+        let device = match ours {
+            Some(id) => seeds.into_iter().find(|device| device.id == id).unwrap(),
+            None => seeds.into_iter().nth(seed).unwrap(),
+        };
+        self.names.insert(recorded.to_owned(), device.id.clone());
+        device
+    }
+
+    fn greeting(&mut self, party: &str, recorded: &Value) {
+        if let Some((error, _)) = self.refused.remove(party) {
+            return self.findings.add(self.file, "connect", &format!("is refused: {error}"));
+        }
+        let auth = self.client(party).hello["auth"].clone();
+        let theirs = recorded["payload"]["auth"].clone();
+        if let (Some(theirs), Some(own)) = (theirs["deviceToken"].as_str(), auth["deviceToken"].as_str()) {
+            self.names.insert(theirs.to_owned(), own.to_owned());
+        }
+        self.findings.compare(self.file, "connect auth", &theirs, &auth);
+    }
+
+    fn refusal(&mut self, party: &str, recorded: &Value) {
+        let mut error = self.refused[party].0.clone();
+        error.as_object_mut().unwrap().remove("retryable");
+        if let (Some(theirs), Some(own)) =
+            (recorded["error"]["details"]["requestId"].as_str(), error["details"]["requestId"].as_str())
+        {
+            self.names.insert(theirs.to_owned(), own.to_owned());
+        }
+        self.findings.compare(self.file, "connect refused", &recorded["error"], &error);
+    }
+
+    fn close(&mut self, party: &str, recorded: &Value) {
+        if let Some((_, close)) = self.refused.remove(party) {
+            if close != json!([recorded["code"], recorded["reason"]]) {
+                self.findings.add(self.file, "connect refused", &format!("closes with {close}"));
+            }
+        } else if let Some(client) = self.clients.remove(party) {
+            client.hang_up();
+        }
     }
 
     fn response(&mut self, party: &str, recorded: &Value) {
