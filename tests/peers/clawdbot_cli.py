@@ -1,0 +1,139 @@
+"""The field's own command line and node host, npm `clawdbot`, with a home directory of its own."""
+
+import json
+import os
+import pathlib
+import queue
+import subprocess
+import threading
+
+from programs import END_SECONDS, HERE, NODE_22, Late, Program
+
+NAME = "clawdbot"
+DIST = HERE / "clawdbot/node_modules/clawdbot/dist"
+COMMAND_SECONDS = 60.0
+
+
+def is_installed():
+    """Whether both the program and the Node that it needs are here."""
+    return NODE_22 is not None and (DIST / "entry.js").exists()
+
+
+class Clawdbot:
+    """One person's installation: configuration, device key and tokens live below `home`.
+
+    Inside a `with` block, `do` runs commands in one process. `alone` runs one in a process of its own.
+    """
+
+    def __init__(self, home, port, token):
+        self.home = pathlib.Path(home)
+        self.home.mkdir(parents=True)
+        self.state = self.home / ".clawdbot"
+        self.state.mkdir(mode=0o700)
+        self.config_file = self.state / "clawdbot.json"
+        self.config_file.write_text(json.dumps({
+            "gateway": {"mode": "local", "port": port, "auth": {"mode": "token", "token": token}},
+            "logging": {"file": str(self.home / "clawdbot.log")},
+            # The first use of its channels compiles them, which takes a minute and says nothing about us.
+            "plugins": {"enabled": False},
+        }))
+        self.config_file.chmod(0o600)
+        self.shell = None
+        self.lines = queue.Queue()
+
+    def __enter__(self):
+        with (self.home / "shell.log").open("ab") as log:
+            self.shell = subprocess.Popen(
+                [*self.node(), HERE / "clawdbot-shell.mjs", DIST],
+                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log,
+                env=self.environment(), cwd=self.home, text=True, start_new_session=True,
+            )
+        threading.Thread(target=self._read, daemon=True).start()
+        return self
+
+    def __exit__(self, *_):
+        self.shell.stdin.close()
+        try:
+            self.shell.wait(END_SECONDS)
+        except subprocess.TimeoutExpired:
+            self.shell.kill()
+            self.shell.wait(END_SECONDS)
+
+    def do(self, *arguments):
+        """Runs a command in the common process."""
+        self.shell.stdin.write(json.dumps(arguments) + "\n")
+        self.shell.stdin.flush()
+        try:
+            line = self.lines.get(timeout=COMMAND_SECONDS)
+        except queue.Empty:
+            raise Late(f"clawdbot {' '.join(arguments)}: no end within {COMMAND_SECONDS} s") from None
+        if line is None:
+            raise Late(f"clawdbot {' '.join(arguments)}: the process ended")
+        return Said(**json.loads(line))
+
+    def call(self, method, params=None):
+        """`gateway call METHOD`."""
+        return self.do("gateway", "call", method, "--json", "--params", json.dumps(params or {}))
+
+    def alone(self, *arguments):
+        """Runs a command the way a person does."""
+        done = subprocess.run(
+            [*self.node(), DIST / "entry.js", *arguments], stdin=subprocess.DEVNULL, capture_output=True,
+            text=True, env=self.environment(), cwd=self.home, timeout=COMMAND_SECONDS,
+        )
+        return Said(done.returncode, done.stdout, done.stderr)
+
+    def node_host(self, port, name):
+        """Starts `clawdbot node run`."""
+        return Program(
+            [*self.node(), DIST / "entry.js", "node", "run", "--host", "127.0.0.1", "--port", str(port),
+             "--display-name", name],
+            self.home / "node-host.log",
+            environment=self.environment(),
+        )
+
+    def tokens(self):
+        """The device tokens that it keeps, by role."""
+        file = self.state / "identity/device-auth.json"
+        return {role: entry["token"] for role, entry in json.loads(file.read_text())["tokens"].items()}
+
+    @staticmethod
+    def node():
+        return [NODE_22, "--disable-warning=ExperimentalWarning"]
+
+    def environment(self):
+        """Nothing of the caller's settings."""
+        return {
+            "PATH": os.environ["PATH"],
+            "HOME": str(self.home),
+            "CLAWDBOT_STATE_DIR": str(self.state),
+            "CLAWDBOT_CONFIG_PATH": str(self.config_file),
+            "CLAWDBOT_NO_RESPAWN": "1",
+            "CLAWDBOT_HIDE_BANNER": "1",
+            "NO_COLOR": "1",
+        }
+
+    def _read(self):
+        for line in self.shell.stdout:
+            self.lines.put(line)
+        self.lines.put(None)
+
+
+class Said:
+    """How a command ended and what it printed."""
+
+    def __init__(self, code, stdout, stderr):
+        self.code = code
+        self.stdout = stdout
+        self.stderr = stderr
+
+    def __repr__(self):
+        return f"exit {self.code}\n{self.stdout[-1500:]}\n{self.stderr[-1500:]}"
+
+    @property
+    def json(self):
+        """What was printed, as JSON; None when it is none."""
+        try:
+            return json.loads(self.stdout)
+        except ValueError:
+            return None
