@@ -1,7 +1,6 @@
 """The field's own command line and node host, npm `clawdbot`, with a home directory of its own."""
 
 import json
-import os
 import pathlib
 import queue
 import subprocess
@@ -12,6 +11,10 @@ from programs import END_SECONDS, HERE, NODE_22, Late, Program
 NAME = "clawdbot"
 DIST = HERE / "clawdbot/node_modules/clawdbot/dist"
 COMMAND_SECONDS = 60.0
+# The node host's timer for the next connection doesn't keep Node alive: it would end with 0 at the first lost
+# connection, and its service manager would start it again.
+STAY_ALIVE = ["--import", "data:text/javascript,setInterval(()=>{},60000)"]
+PATH = "/usr/local/bin:/usr/bin:/bin"
 
 
 def is_installed():
@@ -22,12 +25,16 @@ def is_installed():
 class Clawdbot:
     """One person's installation: configuration, device key and tokens live below `home`.
 
+    The gateway is on `port` of this machine, or seems to be.
+
     Inside a `with` block, `do` runs commands in one process. `alone` runs one in a process of its own.
     """
 
     def __init__(self, home, port, token):
         self.home = pathlib.Path(home)
         self.home.mkdir(parents=True)
+        self.port = port
+        self.token = token
         self.state = self.home / ".clawdbot"
         self.state.mkdir(mode=0o700)
         self.config_file = self.state / "clawdbot.json"
@@ -83,12 +90,20 @@ class Clawdbot:
         )
         return Said(done.returncode, done.stdout, done.stderr)
 
-    def node_host(self, port, name):
+    def node_host(self, name):
         """Starts `clawdbot node run`."""
         return Program(
-            [*self.node(), DIST / "entry.js", "node", "run", "--host", "127.0.0.1", "--port", str(port),
-             "--display-name", name],
+            [*self.node(), *STAY_ALIVE, DIST / "entry.js", "node", "run",
+             "--host", "127.0.0.1", "--port", str(self.port), "--display-name", name],
             self.home / "node-host.log",
+            environment=self.environment(),
+        )
+
+    def approver(self, decision):
+        """Starts somebody who answers every request for approval with `decision`."""
+        return Program(
+            [*self.node(), HERE / "clawdbot-approver.mjs", DIST, f"ws://127.0.0.1:{self.port}", self.token, decision],
+            self.home / f"approver-{decision}.log",
             environment=self.environment(),
         )
 
@@ -104,7 +119,7 @@ class Clawdbot:
     def environment(self):
         """Nothing of the caller's settings."""
         return {
-            "PATH": os.environ["PATH"],
+            "PATH": PATH,
             "HOME": str(self.home),
             "CLAWDBOT_STATE_DIR": str(self.state),
             "CLAWDBOT_CONFIG_PATH": str(self.config_file),
@@ -126,6 +141,11 @@ class Said:
         self.code = code
         self.stdout = stdout
         self.stderr = stderr
+
+    @property
+    def text(self):
+        """Everything that was printed."""
+        return self.stdout + self.stderr
 
     def __repr__(self):
         return f"exit {self.code}\n{self.stdout[-1500:]}\n{self.stderr[-1500:]}"
