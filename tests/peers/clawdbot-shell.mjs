@@ -32,6 +32,7 @@ process.exit = (code) => {
   throw new Ended(`ended with ${code}`);
 };
 
+process.setMaxListeners(0); // each command adds its own
 process.argv = [process.argv[0], entry];
 const { runCli } = await import(pathToFileURL(`${dist}/cli/run-main.js`));
 
