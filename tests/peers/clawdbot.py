@@ -1,5 +1,6 @@
 """The field's own command line and node host, npm `clawdbot`, with a home directory of its own."""
 
+import contextlib
 import json
 import pathlib
 import queue
@@ -99,6 +100,14 @@ class Clawdbot:
             environment=self.environment(),
         )
 
+    def editor(self, *options):
+        """Starts `clawdbot acp`, through which an editor talks to the gateway."""
+        return Editor(subprocess.Popen(
+            [*self.node(), DIST / "entry.js", "acp", *options],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=(self.home / "acp.log").open("ab"),
+            env=self.environment(), cwd=self.home, text=True, start_new_session=True,
+        ))
+
     def approver(self, decision):
         """Starts somebody who answers every request for approval with `decision`."""
         return Program(
@@ -130,6 +139,61 @@ class Clawdbot:
 
     def _read(self):
         for line in self.shell.stdout:
+            self.lines.put(line)
+        self.lines.put(None)
+
+
+class Editor:
+    """What an editor does with `clawdbot acp`: JSON-RPC on its standard input and output."""
+
+    def __init__(self, process):
+        self.process = process
+        self.last_id = 0
+        self.lines = queue.Queue()
+        threading.Thread(target=self._read, daemon=True).start()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        with contextlib.suppress(OSError):
+            self.process.stdin.close()
+        self.process.kill()
+        self.process.wait(END_SECONDS)
+
+    def ask(self, method, **params):
+        """Sends a request and waits for its answer. Returns the result (or the error) and what was told meanwhile."""
+        self.last_id += 1
+        self.tell(method, id=self.last_id, **params)
+        return self.answer()
+
+    def tell(self, method, id=None, **params):
+        """Sends a request, or a notification when it has no id."""
+        frame = {"jsonrpc": "2.0", "method": method, "params": params} | ({} if id is None else {"id": id})
+        self.process.stdin.write(json.dumps(frame) + "\n")
+        self.process.stdin.flush()
+
+    def answer(self):
+        """Waits for the answer to the last request."""
+        told = []
+        while True:
+            frame = self.next()
+            if frame.get("id") == self.last_id:
+                return frame.get("result", frame.get("error")), told
+            told.append(frame["params"]["update"])
+
+    def next(self):
+        """The next frame that comes."""
+        try:
+            line = self.lines.get(timeout=COMMAND_SECONDS)
+        except queue.Empty:
+            raise Late(f"clawdbot acp: nothing within {COMMAND_SECONDS} s") from None
+        if line is None:
+            raise Late("clawdbot acp ended")
+        return json.loads(line)
+
+    def _read(self):
+        for line in self.process.stdout:
             self.lines.put(line)
         self.lines.put(None)
 
