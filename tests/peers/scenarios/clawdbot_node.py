@@ -22,7 +22,8 @@ def run(claims, binary, directory):
             is_shut_out_by_a_revocation(claims, operator, near, host)
             host.end()
             with Proxy(gateway.port) as proxy:
-                waits_for_approval_from_elsewhere(claims, operator, Clawdbot(directory / "far", proxy.port, gateway.token))
+                far = Clawdbot(directory / "far", proxy.port, gateway.token)
+                waits_for_approval_from_elsewhere(claims, operator, far)
 
 
 def comes_in_by_itself(claims, operator, host):
