@@ -18,6 +18,7 @@ def run(claims, binary, directory):
             comes_in_by_itself(claims, operator, host)
             answers(claims, operator)
             runs_what_is_approved(claims, operator)
+            comes_back_after_a_restart(claims, operator, host)
             comes_back_after_a_power_cut(claims, gateway, operator, near, host)
             is_shut_out_by_a_revocation(claims, operator, near, host)
             host.end()
@@ -82,6 +83,18 @@ def runs_what_is_approved(claims, operator):
         claims.check("nor what was denied", denied.code == 1 and "user denied" in denied.stderr, denied)
     repeated = invoke(operator, "Barn", "system.run", '{"command": ["echo", "approved"], "approved": true}')
     claims.check("allow-once holds once", "approval required" in repeated.stderr, repeated)
+
+
+def comes_back_after_a_restart(claims, operator, host):
+    """The restart of a change that the running gateway can't take over."""
+    before = operator.call("config.get").json or {}
+    change = {"raw": '{"gateway": {"bind": "loopback"}}', "baseHash": before.get("hash"), "restartDelayMs": 0}
+    patched = operator.call("config.patch", change)
+    if not claims.equal("a change of the gateway restarts it", patched.code, 0):
+        return
+    host.wait_for_line("closed .1012.: service restart", CONNECT_SECONDS)
+    wait_for_node(operator, host, "Barn")
+    claims.check("its node is told so and comes back", True)
 
 
 def comes_back_after_a_power_cut(claims, gateway, operator, near, host):
