@@ -8,6 +8,7 @@ import subprocess
 import threading
 
 from programs import END_SECONDS, HERE, NODE_22, Late, Program
+from terminal import Terminal
 
 NAME = "clawdbot"
 DIST = HERE / "clawdbot/node_modules/clawdbot/dist"
@@ -107,6 +108,10 @@ class Clawdbot:
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=(self.home / "acp.log").open("ab"),
             env=self.environment(), cwd=self.home, text=True, start_new_session=True,
         ))
+
+    def tui(self):
+        """Starts `clawdbot tui` in a terminal."""
+        return Terminal([*self.node(), DIST / "entry.js", "tui"], self.environment(), self.home)
 
     def approver(self, decision):
         """Starts somebody who answers every request for approval with `decision`."""
