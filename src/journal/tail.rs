@@ -22,7 +22,7 @@ pub struct Tail {
     pub size: u64,
     /// Lines as they are on disk.
     pub lines: Vec<String>,
-    /// Whether lines before these were left out.
+    /// Whether the log has more before these lines than `max_bytes` let through.
     pub truncated: bool,
     /// Whether the caller's cursor couldn't be used: what it has shown so far is no beginning of this.
     pub reset: bool,
@@ -112,7 +112,7 @@ fn cut(read: impl Fn(u64) -> io::Result<Vec<u8>>, file: &str, size: u64, ask: As
     let mut tail =
         Tail { file: file.to_owned(), cursor: at.max(start), size, lines: Vec::new(), truncated: false, reset };
     let skipped = if goes_on { 0 } else { lines.len().saturating_sub(limit) };
-    tail.truncated = !goes_on && (start > 0 || skipped > 0);
+    tail.truncated = !goes_on && start > 0;
     if goes_on && lines.len() > limit {
         lines.truncate(limit);
         tail.cursor = lines.last().map_or(start, |(end, _)| *end);
@@ -137,7 +137,7 @@ mod tests {
     #[test]
     fn without_a_cursor_the_last_lines_come_and_more_is_marked() {
         assert_eq!(ask(None, 500, 1000), ("one two three four".into(), 19, false, false));
-        assert_eq!(ask(None, 2, 1000), ("three four".into(), 19, true, false));
+        assert_eq!(ask(None, 2, 1000), ("three four".into(), 19, false, false));
         assert_eq!(ask(None, 500, 11), ("three four".into(), 19, true, false));
         assert_eq!(ask(None, 500, 12), ("three four".into(), 19, true, false));
         assert_eq!(ask(None, 500, 2), (String::new(), 19, true, false));
@@ -156,7 +156,7 @@ mod tests {
     fn a_cursor_too_far_back_or_beyond_the_end_starts_anew() {
         assert_eq!(ask(Some(0), 500, 6), ("four".into(), 19, true, true));
         assert_eq!(ask(Some(20), 500, 1000), ("one two three four".into(), 19, false, true));
-        assert_eq!(ask(Some(20), 1, 1000), ("four".into(), 19, true, true));
+        assert_eq!(ask(Some(20), 1, 1000), ("four".into(), 19, false, true));
     }
 
     #[test]

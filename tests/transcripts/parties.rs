@@ -92,7 +92,7 @@ impl<'a> Parties<'a> {
     /// Our device for the recorded one; the same one each time.
     fn device(&mut self, recorded: &str) -> Device {
         let known = self.names.keys().filter(|name| name.len() == recorded.len());
-        let seed = known.clone().position(|name| name == recorded).unwrap_or(known.count());
+        let seed = known.clone().position(|name| name == recorded).unwrap_or_else(|| known.count());
         let seeds: Vec<_> = (0_u8..20).map(|seed| Device::new(100 + seed)).collect();
         let ours = self.names.get(recorded).cloned();
         let device = match ours {
