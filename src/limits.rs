@@ -139,6 +139,18 @@ pub const PAIRED_DEVICES: usize = 500;
 pub const PAIRING_PENDING: usize = 64;
 /// How long a device waits for approval, ms (connection.md 3.6).
 pub const PAIRING_TTL_MS: u64 = 5 * 60 * 1000;
+/// One device, or one request to pair, in its file, bytes. What would be larger is refused.
+pub const DEVICE_BYTES: usize = 12 * 1024;
+/// What is kept of a name or another text that a device says of itself, characters.
+pub const DEVICE_TEXT_CHARS: usize = 128;
+/// Nodes of the older transport that are paired. Further ones are refused.
+pub const PAIRED_NODES: usize = 100;
+/// One such node, or its request, in its file, bytes. What would be larger is refused.
+pub const NODE_RECORD_BYTES: usize = 32 * 1024;
+/// One exec approval while it waits or holds, bytes. A larger one is refused.
+pub const APPROVAL_BYTES: usize = 32 * 1024;
+/// Values in the JSON body of an HTTP request. More are refused before they are read.
+pub const HTTP_JSON_VALUES: usize = 20_000;
 /// A file of devices or of requests, bytes. A larger one is set aside as unreadable.
 pub const DEVICES_FILE_BYTES: u64 = 8 * 1024 * 1024;
 /// Confirmed logins of the tailnet that are remembered. The oldest leaves.
@@ -357,6 +369,9 @@ pub const FIXED: &[(&str, u64, &str)] = &[
     ("refusal after too many failures, ms", AUTH_LOCKOUT_MS, "ends by itself"),
     ("paired devices", PAIRED_DEVICES as u64, "UNAVAILABLE"),
     ("devices that wait for approval", PAIRING_PENDING as u64, "UNAVAILABLE"),
+    ("record of a device, bytes", DEVICE_BYTES as u64, "INVALID_REQUEST"),
+    ("exec approval, bytes", APPROVAL_BYTES as u64, "INVALID_REQUEST"),
+    ("values in the JSON body of an HTTP request", HTTP_JSON_VALUES as u64, "HTTP 400"),
     ("wait for approval, ms", PAIRING_TTL_MS, "the request is forgotten"),
     ("lifetime of a remembered answer, ms", IDEMPOTENCY_TTL_MS, "it is forgotten"),
     ("bytes of remembered answers", IDEMPOTENCY_BYTES as u64, "the oldest is forgotten"),
@@ -430,6 +445,8 @@ pub const FIXED: &[(&str, u64, &str)] = &[
 // What would contradict itself doesn't compile.
 const _: () = assert!(READ_BUFFER_BYTES <= INCOMING_ALLOWANCE_BYTES);
 const _: () = assert!(CLOSE_REASON_BYTES <= 123);
+const _: () = assert!((PAIRED_DEVICES * DEVICE_BYTES) as u64 <= DEVICES_FILE_BYTES);
+const _: () = assert!((PAIRED_NODES * NODE_RECORD_BYTES) as u64 <= DEVICES_FILE_BYTES);
 const _: () = assert!(LOG_BUFFER_BYTES + LOG_LINE_BYTES <= LOG_MEMORY_BYTES && LOG_LINE_BYTES <= LOG_FORMAT_BYTES);
 const _: () = assert!(SHUTDOWN_GRACE_MS < SHUTDOWN_MS);
 const _: () = assert!(STREAM_LINE_BYTES as u64 <= 33_554_432);

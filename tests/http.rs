@@ -174,8 +174,22 @@ fn wrong_requests_are_told_what_is_wrong() {
         "Unauthorized",
     );
     refused(exchange(port, "GET", "/v1/chat/completions", &[], ""), 405, "Method Not Allowed");
-    let endless = "POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: 99999999999\r\n\r\n";
-    refused(raw(port, endless), 413, "at most");
+    let endless = format!(
+        "POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {TOKEN}\r\n\
+         Content-Length: 99999999999\r\n\r\n"
+    );
+    refused(raw(port, &endless), 413, "at most");
     let foreign = [("Origin", "https://evil.example"), ("Authorization", "Bearer x")];
     refused(exchange(port, "POST", "/v1/chat/completions", &foreign, "{}"), 403, "origin");
+}
+
+#[test]
+fn a_stranger_is_refused_before_his_body_takes_any_room() {
+    let home = Home::open();
+    let head = "POST /v1/responses HTTP/1.1\r\nHost: localhost\r\nContent-Length: 8000000\r\n\r\n{";
+    assert_eq!(raw(home.gateway.port, head).status, 401);
+    let many = format!("{{\"model\":\"x\",\"input\":[{}0]}}", "0,".repeat(30_000));
+    let bearer = format!("Bearer {TOKEN}");
+    let answer = exchange(home.gateway.port, "POST", "/v1/responses", &[("Authorization", &bearer)], &many);
+    assert!(answer.status == 400 && answer.body.contains("20000 values"), "{answer:?}");
 }

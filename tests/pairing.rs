@@ -332,3 +332,82 @@ fn nodes_of_the_older_transport_have_their_own_requests_and_tokens() {
     assert_eq!(owner.call("node.pair.approve", &id)["error"]["message"], "unknown requestId");
     assert!(!owner.call("node.pair.list", &json!({})).to_string().contains(token));
 }
+
+#[test]
+fn a_revocation_is_not_undone_by_a_rotation() {
+    let home = Home::new();
+    let mut owner = home.owner(ADMIN);
+    let device = Device::new(15);
+    home.pair(&mut owner, &device, &Ask::operator(ADMIN));
+    owner.call("device.token.revoke", &json!({"deviceId": device.id, "role": "operator"}));
+    let ask = Ask { role: "device", client: ("my-phone", "device"), ..Ask::phone() };
+    let mut client = device.connect_guide(home.port(), AWAY, &ask).unwrap();
+    let rotate = json!({"deviceId": device.id, "role": "operator"});
+    for caller in [&mut client, &mut owner] {
+        assert_eq!(caller.call("device.token.rotate", &rotate)["error"]["message"], "unknown deviceId/role");
+    }
+    let (error, _) = device.connect(home.port(), AWAY, &Ask::operator(ADMIN)).unwrap_err();
+    assert_eq!(error["details"]["reason"], "revoked");
+}
+
+#[test]
+fn who_revokes_or_removes_itself_hears_so_and_is_cut_off() {
+    for method in ["device.token.revoke", "device.pair.remove"] {
+        let home = Home::new();
+        let mut owner = home.owner(ADMIN);
+        let device = Device::new(16);
+        home.pair(&mut owner, &device, &Ask::operator(ADMIN));
+        let mut own = device.connect(home.port(), AWAY, &Ask::operator(ADMIN)).unwrap();
+        let mut params = json!({"deviceId": device.id});
+        if method.ends_with("revoke") {
+            params["role"] = "operator".into();
+        }
+        assert_eq!(own.call(method, &params)["ok"], true);
+        while own.read().get("close").is_none() {}
+    }
+}
+
+#[test]
+fn a_removed_devices_request_goes_with_it() {
+    let home = Home::new();
+    let mut owner = home.owner(ADMIN);
+    let device = Device::new(17);
+    home.pair(&mut owner, &device, &Ask::operator(&["operator.read"]));
+    let (error, _) = device.connect(home.port(), AWAY, &Ask::operator(ADMIN)).unwrap_err();
+    assert_eq!(owner.call("device.pair.remove", &json!({"deviceId": device.id}))["ok"], true);
+    let approved = owner.call("device.pair.approve", &json!({"requestId": error["details"]["requestId"]}));
+    assert_eq!(approved["error"]["message"], "unknown requestId");
+}
+
+#[test]
+fn a_device_that_says_too_much_of_itself_is_refused_and_the_file_stays_readable() {
+    let home = Home::new();
+    let names: Vec<&'static str> = (0..200).map(|n| &*String::leak(format!("{n}-{}", "x".repeat(200)))).collect();
+    let ask = Ask { commands: names, ..Ask::phone() };
+    let (error, _) = Device::new(18).connect(home.port(), &[], &ask).unwrap_err();
+    assert!(error["message"].as_str().unwrap().contains("12288 bytes"), "{error}");
+    Device::new(18).connect(home.port(), &[], &Ask::phone()).unwrap();
+}
+
+#[test]
+fn a_trusted_proxys_word_counts_and_what_stands_left_of_it_does_not() {
+    let dir = TempDir::new("proxied");
+    let gateway = Gateway::start(dir.path(), &json!({"gateway": {"trustedProxies": ["127.0.0.1"]}}));
+    for claim in ["127.0.0.1, 203.0.113.7", "junk, 203.0.113.7", "junk"] {
+        let refused = Device::new(19).connect(gateway.port, &[("X-Forwarded-For", claim)], &Ask::operator(ADMIN));
+        assert_eq!(message(refused), "pairing required", "{claim}");
+    }
+}
+
+#[test]
+fn a_success_in_between_does_not_reset_the_count_of_wrong_secrets() {
+    let home = Home::new();
+    let wrong = |seed| Device::new(seed).connect(home.port(), &[], &Ask::operator(ADMIN).token("wrong")).unwrap_err().0;
+    for _ in 0..9 {
+        wrong(20);
+    }
+    drop(home.owner(ADMIN));
+    wrong(20);
+    let locked = wrong(20);
+    assert!(locked["message"].as_str().unwrap().contains("too many failed attempts"), "{locked}");
+}

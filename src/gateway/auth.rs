@@ -69,12 +69,9 @@ impl Auth {
         if let Some(wait_ms) = self.locked_for(address, now_ms) {
             return Err(Error::invalid("unauthorized: too many failed attempts, try again later").retry_after(wait_ms));
         }
-        let Some(reason) = self.refusal(shown) else {
-            self.failures.borrow_mut().remove(address);
-            return Ok(None);
-        };
+        // A success clears nothing: many may stand behind one address, and one of them may guess.
+        let Some(reason) = self.refusal(shown) else { return Ok(None) };
         if let Some(granted) = otherwise() {
-            self.failures.borrow_mut().remove(address);
             return Ok(Some(granted));
         }
         // Showing nothing is not a guess.

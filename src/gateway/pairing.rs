@@ -10,6 +10,7 @@ use super::identity::Proven;
 use super::post::store_error;
 use crate::error::{Code, Error};
 use crate::events::{DEVICE_PAIR_REQUESTED, DEVICE_PAIR_RESOLVED, Peer};
+use crate::limits::DEVICE_TEXT_CHARS;
 use crate::secret::Secret;
 use crate::stores::devices::{Full, Need, PairedDevice, PairingRequest};
 use crate::wire::handshake::{Grant, Issued, Offer, Role, Way};
@@ -109,7 +110,10 @@ impl Gateway {
         let grant = Grant { role: known.role, scopes: known.scopes.clone(), way: known.way.clone(), token: None };
         let offer = known.connect.offer.clone();
         let Some(proven) = &known.device else { return Ok(Cleared { grant, offer }) };
-        let is_insecure_page = known.connect.client.id == CONTROL_UI && self.config.get().gateway.insecure_control_ui;
+        let is_insecure_page = known.connect.client.id == CONTROL_UI
+            && self.config.get().gateway.insecure_control_ui
+            && known.way == Way::SharedSecret
+            && known.role == Role::Operator;
         let devices = &self.stores.devices;
         let request = self.request_of(known, proven, origin);
         // Who holds the shared secret in a program on this machine can do everything anyway. A revocation
@@ -120,7 +124,7 @@ impl Gateway {
         };
         let may_pair_itself = origin.is_own_program() && known.way == Way::SharedSecret;
         match need {
-            Some(_) if is_insecure_page => return Ok(Cleared { grant, offer }),
+            Some(need) if is_insecure_page && need != Need::Revoked => return Ok(Cleared { grant, offer }),
             Some(need) if may_pair_itself && need != Need::Revoked => self.pair_silently(&request)?,
             Some(need) => return Err(self.pairing_required(request, need).await),
             None => {}
@@ -131,8 +135,12 @@ impl Gateway {
         }
         let by_token = known.way == Way::DeviceToken;
         let token = devices.connected(&proven.device_id, &request, self.fresh_token(), by_token);
-        let offer = self.approved_offer(request, offer, may_pair_itself)?;
+        let offer = self.approved_offer(request, offer, may_pair_itself);
         devices.saved().await.map_err(|error| store_error(&error))?;
+        // While that was written, the owner may have taken it back; the connection was in no list yet.
+        if let Some(need) = devices.need(&proven.device_id, known.role.name(), &known.scopes) {
+            return Err(self.pairing_required(self.request_of(known, proven, origin), need).await);
+        }
         let token =
             token.map(|token| Issued { issued_at_ms: token.issued_at_ms(), token: token.token, scopes: token.scopes });
         Ok(Cleared { grant: Grant { token, ..grant }, offer })
@@ -146,10 +154,10 @@ impl Gateway {
             request_id: self.sys.chance.uuid(),
             device_id: proven.device_id.clone(),
             public_key: proven.public_key.clone(),
-            display_name: client.display_name.clone(),
-            platform: Some(client.platform.clone()),
-            client_id: Some(client.id.clone()),
-            client_mode: Some(client.mode.clone()),
+            display_name: client.display_name.as_deref().map(cut),
+            platform: Some(cut(&client.platform)),
+            client_id: Some(cut(&client.id)),
+            client_mode: Some(cut(&client.mode)),
             role: known.role.name().to_owned(),
             roles: vec![known.role.name().to_owned()],
             scopes: known.scopes.clone(),
@@ -204,9 +212,9 @@ impl Gateway {
 
     /// Reduces what a node brings to what was approved with it. For new commands an approval is asked,
     /// unless the node may pair itself; it may come in without them.
-    fn approved_offer(&self, request: PairingRequest, offer: Offer, may_pair_itself: bool) -> Result<Offer, Error> {
+    fn approved_offer(&self, request: PairingRequest, offer: Offer, may_pair_itself: bool) -> Offer {
         if request.role != Role::Node.name() {
-            return Ok(offer);
+            return offer;
         }
         let is_new = |device: &PairedDevice| {
             let lacks = |have: &Option<Vec<String>>, names: &[String]| {
@@ -218,22 +226,21 @@ impl Gateway {
         let device_id = request.device_id.clone();
         if devices.get(&device_id).is_some_and(|device| is_new(&device)) {
             let request = PairingRequest { reason: Some(Need::CommandUpgrade.name().to_owned()), ..request };
-            if may_pair_itself {
-                devices.approve(&request, self.fresh_token(), request.ts).map_err(full)?;
-            } else if let Err(error) = self.ask(request) {
+            let asked = if may_pair_itself {
+                devices.approve(&request, self.fresh_token(), request.ts).map(drop).map_err(full)
+            } else {
+                self.ask(request).map(drop)
+            };
+            if let Err(error) = asked {
                 log::warn!("device {}: {error}", short(&device_id));
             }
         }
-        let Some(device) = devices.get(&device_id) else { return Ok(Offer::default()) };
+        let Some(device) = devices.get(&device_id) else { return Offer::default() };
         let approved = |names: Vec<String>, have: Option<Vec<String>>| {
             let have = have.unwrap_or_default();
             trimmed(&names).into_iter().filter(|name| have.contains(name)).collect()
         };
-        Ok(Offer {
-            caps: approved(offer.caps, device.caps),
-            commands: approved(offer.commands, device.commands),
-            ..offer
-        })
+        Offer { caps: approved(offer.caps, device.caps), commands: approved(offer.commands, device.commands), ..offer }
     }
 
     /// Tells those who may pair how a request ended.
@@ -255,13 +262,21 @@ impl Gateway {
         Secret::new(self.sys.chance.hex::<16>())
     }
 
-    /// Closes connections of a device that `is_affected` names, except the caller's own.
-    pub fn close_device(&self, device_id: &str, caller: &Peer, reason: &str, is_affected: impl Fn(&Grant) -> bool) {
+    /// Closes connections of a device that `is_affected` names. The caller's own is closed after its answer.
+    pub fn close_device(&self, device_id: &str, caller: &Rc<Peer>, reason: &str, is_affected: impl Fn(&Peer) -> bool) {
         for peer in self.hub.peers() {
-            let is_its = peer.device_id.as_deref() == Some(device_id);
-            if is_its && peer.id != caller.id && is_affected(&peer.grant) {
-                peer.outbox.close(1008, reason);
+            if peer.device_id.as_deref() != Some(device_id) || !is_affected(&peer) {
+                continue;
             }
+            if peer.id != caller.id {
+                peer.outbox.close(1008, reason);
+                continue;
+            }
+            let reason = reason.to_owned();
+            self.sys.tasks.detach(async move {
+                smol::future::yield_now().await;
+                peer.outbox.close(1008, &reason);
+            });
         }
     }
 }
@@ -274,6 +289,9 @@ pub fn full(full: Full) -> Error {
             Error::unavailable(format!("{bound} pairing requests are waiting already; approve or reject some"))
                 .retry_after(crate::limits::PAIRING_TTL_MS)
         }
+        Full::Record(bound) => Error::invalid(format!(
+            "scopes, caps and commands of a device take more than the {bound} bytes that are kept of them"
+        )),
         Full::Paired(bound) => Error::unavailable(format!("{bound} devices are paired already; remove some")),
     }
 }
@@ -281,6 +299,11 @@ pub fn full(full: Full) -> Error {
 /// Enough of a device's id for a log line.
 fn short(device_id: &str) -> &str {
     device_id.get(..12).unwrap_or(device_id)
+}
+
+/// A text that a stranger sent, as far as it is kept.
+fn cut(text: &str) -> String {
+    text.chars().take(DEVICE_TEXT_CHARS).collect()
 }
 
 fn trimmed(names: &[String]) -> Vec<String> {

@@ -13,7 +13,7 @@ use crate::gateway::Gateway;
 use crate::gateway::invoke::Question;
 use crate::gateway::post::store_error;
 use crate::later;
-use crate::limits::{APPROVAL_MS_MAX, APPROVAL_TEXT_CHARS};
+use crate::limits::{APPROVAL_BYTES, APPROVAL_MS_MAX, APPROVAL_TEXT_CHARS};
 use crate::nodes::binding;
 use crate::nodes::decisions::{Refused, Request, Text, Verdict, Waiting};
 use crate::rpc::{Cx, Method};
@@ -276,6 +276,12 @@ async fn request(cx: Cx, params: RequestParams) -> Result<Decided, Error> {
         argv: params.argv,
         node_id: params.node_id,
     };
+    if request.argv.as_ref().is_some_and(|argv| !binding::says(&request.command, argv)) {
+        return Err(Error::invalid("argv is not what command says: who decides would see something else"));
+    }
+    if serde_json::to_vec(&request).map_or(true, |text| text.len() > APPROVAL_BYTES) {
+        return Err(Error::invalid(format!("an approval request may have {APPROVAL_BYTES} bytes")));
+    }
     let binding_hash = binding::hash(&request);
     let waiting = gateway.nodes.decisions.ask(id, request, gateway.sys.clock.now_ms(), wait_ms);
     let waiting = waiting.map_err(|refused| match refused {
@@ -384,18 +390,21 @@ fn record(
     now_ms: u64,
 ) -> Result<Durable, StoreError> {
     let (store, request) = (&gateway.stores.exec_approvals, &waiting.request);
-    let logged = store.log(&json!({
-        "ts": now_ms, "id": waiting.id, "decision": verdict.name(), "resolvedBy": by,
-        "request": request, "bindingHash": binding::hash(request),
-    }))?;
+    let log = || {
+        store.log(&json!({
+            "ts": now_ms, "id": waiting.id, "decision": verdict.name(), "resolvedBy": by,
+            "request": request, "bindingHash": binding::hash(request),
+        }))
+    };
     let is_here = request.host.0.as_deref() != Some("node") && request.node_id.is_none();
     if verdict != Verdict::AllowAlways || !is_here {
-        return Ok(logged);
+        return log();
     }
     let default_agent = gateway.config.get().agents.default_agent().id.clone();
-    let first_word = request.command.split_whitespace().next();
-    let Some(pattern) = request.resolved_path.0.as_deref().or(first_word) else { return Ok(logged) };
+    // A rule names a program. A word of the text may be anything, and a shell runs anything.
+    let program = request.resolved_path.0.as_deref().filter(|path| !binding::is_interpreter(path));
+    let Some(pattern) = program else { return log() };
     let agent_id = request.agent_id.0.as_deref().unwrap_or(&default_agent);
     let allowed = store.allow(&Always { agent_id, pattern, command: &request.command })?;
-    Ok(Durable::all([logged, allowed]))
+    Ok(Durable::all([allowed, log()?]))
 }

@@ -142,8 +142,8 @@ pub(super) async fn turn_away(cx: &Cx, request: &PairingRequest) -> Result<Pairi
 async fn remove(cx: Cx, params: DeviceParams) -> Result<Value, Error> {
     let devices = &cx.gateway.stores.devices;
     let device = devices.remove(&params.device_id).ok_or_else(|| Error::invalid("unknown deviceId"))?;
-    cx.gateway.close_device(&device.device_id, &cx.caller, "device removed", |_| true);
     devices.saved().await.map_err(|error| store_error(&error))?;
+    cx.gateway.close_device(&device.device_id, &cx.caller, "device removed", |_| true);
     Ok(json!({"deviceId": device.device_id, "removedAtMs": cx.gateway.sys.clock.now_ms()}))
 }
 
@@ -165,9 +165,14 @@ async fn rotate(cx: Cx, params: RotateParams) -> Result<Value, Error> {
     let token = devices
         .rotate(&device_id, &role, gateway.fresh_token(), scopes.as_deref(), now_ms)
         .ok_or_else(unknown_token)?;
-    devices.saved().await.map_err(|error| store_error(&error))?;
-    gateway.close_device(&device_id, &cx.caller, "device token rotated", |grant| {
-        grant.role.name() == role && grant.way == Way::DeviceToken
+    if let Err(error) = devices.saved().await {
+        // The caller never sees the new token, so the old one has to go on.
+        devices.put_back(&device);
+        return Err(store_error(&error));
+    }
+    // The caller has the new token in a moment and may stay.
+    gateway.close_device(&device_id, &cx.caller, "device token rotated", |peer| {
+        peer.id != cx.caller.id && peer.grant.role.name() == role && peer.grant.way == Way::DeviceToken
     });
     Ok(json!({
         "deviceId": device_id, "role": role, "token": token.token.expose(), "scopes": token.scopes,
@@ -185,8 +190,9 @@ async fn revoke(cx: Cx, params: TokenParams) -> Result<Value, Error> {
         return Err(unknown_token());
     }
     // Whatever opened the door: the device is no longer trusted with that role.
-    gateway.close_device(&device_id, &cx.caller, "device token revoked", |grant| grant.role.name() == role);
-    devices.saved().await.map_err(|error| store_error(&error))?;
+    let saved = devices.saved().await;
+    gateway.close_device(&device_id, &cx.caller, "device token revoked", |peer| peer.grant.role.name() == role);
+    saved.map_err(|error| store_error(&error))?;
     let token = devices.get(&device_id).and_then(|device| device.tokens.get(&role).cloned());
     let revoked_at = token.and_then(|token| token.revoked_at_ms).unwrap_or(now_ms);
     Ok(json!({"deviceId": device_id, "role": role, "revokedAtMs": revoked_at}))

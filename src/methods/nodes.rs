@@ -9,6 +9,7 @@ use serde_json::value::RawValue;
 use crate::error::Error;
 use crate::gateway::invoke::Question;
 use crate::gateway::post::store_error;
+use crate::limits::DEVICE_TEXT_CHARS;
 use crate::limits::RUN_ID_CHARS;
 use crate::nodes::invokes::NodeAnswer;
 use crate::nodes::registry::Node;
@@ -211,6 +212,9 @@ async fn rename(cx: Cx, params: RenameParams) -> Result<Renamed, Error> {
     let name = params.display_name.trim();
     if name.is_empty() {
         return Err(Error::invalid("displayName required"));
+    }
+    if name.chars().count() > DEVICE_TEXT_CHARS {
+        return Err(Error::invalid(format!("displayName may have {DEVICE_TEXT_CHARS} characters")));
     }
     let stores = &gateway.stores;
     let is_device = stores.devices.get(id).is_some_and(|device| device.has_role(Role::Node.name()));

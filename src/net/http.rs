@@ -28,7 +28,7 @@ use crate::gateway::Gateway;
 use crate::gateway::handshake::Origin;
 use crate::limits::{HTTP_GRACE_MS, REQUEST_HEAD_BYTES};
 use crate::sys::hyper_io::HyperIo;
-use crate::web::{self, Answer, Call, Content, Route, Verb};
+use crate::web::{self, Answer, Call, Content, Guard, Route, Verb, guard};
 
 /// Most header fields of a request.
 const HEADERS_MAX: usize = 64;
@@ -146,6 +146,12 @@ impl Exchange {
             return web::text(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed");
         }
         let gateway = &self.gateway;
+        if route.guard == Guard::Secret {
+            if let Err(refusal) = guard::admit(gateway, request.headers(), &origin) {
+                return *refusal;
+            }
+            self.place.borrow_mut().admitted();
+        }
         let busy = || web::text(StatusCode::SERVICE_UNAVAILABLE, "too busy, try again in a moment\n");
         let body_max = (route.body_max)(&gateway.config.get());
         let announced = request.body().size_hint().exact().map(|bytes| usize::try_from(bytes).unwrap_or(usize::MAX));
@@ -163,7 +169,6 @@ impl Exchange {
         };
         let agent_limit = Duration::from_secs(gateway.config.get().agents.defaults.timeout_seconds);
         self.put_off(agent_limit + Duration::from_millis(HTTP_GRACE_MS));
-        self.place.borrow_mut().admitted();
         let call = Call {
             gateway: Rc::clone(gateway),
             method: head.method,

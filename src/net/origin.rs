@@ -109,15 +109,29 @@ impl Rules {
         let forwarded = |name: &HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
         let forwarding = headers.contains_key(&FORWARDED_FOR) || headers.contains_key(&REAL_IP);
         let trusted = self.is_trusted(remote);
+        // Each proxy adds at the right; what stands left of the first stranger is his own word.
         let named = || {
-            let first = forwarded(&FORWARDED_FOR).and_then(|list| list.split(',').next()).and_then(address);
-            first.or_else(|| forwarded(&REAL_IP).and_then(address))
+            let list = forwarded(&FORWARDED_FOR).into_iter().flat_map(|list| list.rsplit(','));
+            let mut client = None;
+            for entry in list {
+                client = address(entry);
+                if !client.is_some_and(|client| self.is_trusted(client)) {
+                    return client;
+                }
+            }
+            client.or_else(|| forwarded(&REAL_IP).and_then(address))
         };
-        let client = if trusted { named().unwrap_or(remote) } else { remote };
+        let told = if trusted && forwarding { named() } else { None };
+        let client = told.unwrap_or(remote);
+        // A trusted proxy that names nobody stands for somebody unknown.
+        let is_unknown = trusted && forwarding && told.is_none();
         let untrusted_proxy = forwarding && !trusted;
         Origin {
             address: client.to_string(),
-            is_local: client.is_loopback() && !untrusted_proxy && (trusted || !headers.contains_key(&FORWARDED_HOST)),
+            is_local: client.is_loopback()
+                && !untrusted_proxy
+                && !is_unknown
+                && (trusted || !headers.contains_key(&FORWARDED_HOST)),
             untrusted_proxy,
             is_browser: headers.contains_key(ORIGIN),
             tailscale: tailscale_claim(remote, headers),

@@ -14,6 +14,11 @@ const HOST: &str = "node";
 /// Programs that are what their name says; any other path may hold anything.
 const SHELLS: &[&str] =
     &["sh", "/bin/sh", "/usr/bin/sh", "bash", "/bin/bash", "/usr/bin/bash", "zsh", "/bin/zsh", "/usr/bin/zsh"];
+/// Programs that run what their arguments say.
+const INTERPRETERS: &[&str] = &[
+    "sh", "bash", "dash", "zsh", "fish", "ksh", "busybox", "env", "sudo", "doas", "xargs", "nohup", "timeout",
+    "python", "perl", "ruby", "node", "deno", "bun", "lua", "php", "awk", "find",
+];
 /// How Windows is asked for a command line.
 const CMD: &[&str] = &["cmd.exe", "/d", "/s", "/c"];
 /// Characters that mean themselves on every command line, beside letters and digits.
@@ -90,8 +95,16 @@ pub fn hash(request: &Request) -> String {
     data_encoding::HEXLOWER.encode(digest(&SHA256, bound.to_string().as_bytes()).as_ref())
 }
 
+/// Whether a path is that of a program that runs whatever its arguments say: no lasting rule is made for it.
+#[must_use]
+pub fn is_interpreter(path: &str) -> bool {
+    let name = path.rsplit('/').next().unwrap_or(path);
+    INTERPRETERS.iter().any(|known| name.trim_end_matches(|c: char| c.is_ascii_digit() || c == '.') == *known)
+}
+
 /// Whether a command line that was shown is that list of arguments.
-fn says(shown: &str, argv: &[String]) -> bool {
+#[must_use]
+pub fn says(shown: &str, argv: &[String]) -> bool {
     if let [shell, flag, line] = argv {
         if SHELLS.contains(&shell.as_str()) && matches!(flag.as_str(), "-c" | "-lc") {
             return line == shown;

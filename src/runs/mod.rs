@@ -263,7 +263,8 @@ impl Runs {
         }
     }
 
-    fn tell(&self, runs: &[Rc<Run>], stop: Stop) {
+    /// Tells runs to stop, the last ones first, and waits for nothing.
+    pub fn tell(&self, runs: &[Rc<Run>], stop: Stop) {
         for run in runs.iter().rev() {
             if self.0.lanes.borrow_mut().withdraw(run.ask.key.as_str(), &run.ask.run_id) {
                 self.withdrawn(run, stop);

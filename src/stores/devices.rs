@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 
 use super::ledger::Ledger;
 use super::{Durable, Saver, StoreError};
-use crate::limits::{DEVICES_FILE_BYTES, PAIRED_DEVICES, PAIRING_PENDING, PAIRING_TTL_MS};
+use crate::limits::{DEVICE_BYTES, DEVICES_FILE_BYTES, PAIRED_DEVICES, PAIRING_PENDING, PAIRING_TTL_MS};
 use crate::secret::Secret;
 use crate::sys::Sys;
 
@@ -203,6 +203,8 @@ pub enum Full {
     Pending(usize),
     /// So many devices are paired.
     Paired(usize),
+    /// A record would have more bytes than these.
+    Record(usize),
 }
 
 /// Devices and requests.
@@ -276,12 +278,15 @@ impl DeviceStore {
     /// `false`.
     ///
     /// # Errors
-    /// [`Full::Pending`].
+    /// [`Full::Pending`], or [`Full::Record`] for one that says too much.
     pub fn ask(&self, request: PairingRequest) -> Result<(PairingRequest, bool), Full> {
         let now_ms = request.ts;
         self.pending.retain(|request| is_fresh(request, now_ms));
         if let Some(known) = self.waiting(&request.device_id, now_ms) {
             return Ok((known, false));
+        }
+        if size_of(&request) > DEVICE_BYTES {
+            return Err(Full::Record(DEVICE_BYTES));
         }
         if self.pending.len() >= PAIRING_PENDING {
             return Err(Full::Pending(PAIRING_PENDING));
@@ -309,7 +314,7 @@ impl DeviceStore {
     /// `token` for the role. Where only commands were asked for, its token stays.
     ///
     /// # Errors
-    /// [`Full::Paired`]; nothing has changed then.
+    /// [`Full::Paired`] or [`Full::Record`]; nothing has changed then.
     pub fn approve(&self, request: &PairingRequest, token: Secret, now_ms: u64) -> Result<PairedDevice, Full> {
         let known = self.paired.get(&request.device_id);
         if known.is_none() && self.paired.len() >= PAIRED_DEVICES {
@@ -350,6 +355,9 @@ impl DeviceStore {
         }
         if request.reason.as_deref() != Some(Need::CommandUpgrade.name()) {
             put_token(&mut device, &request.role, token, &request.scopes, now_ms);
+        }
+        if size_of(&device) > DEVICE_BYTES {
+            return Err(Full::Record(DEVICE_BYTES));
         }
         self.pending.retain(|other| other.device_id != request.device_id);
         drop(self.pending.save());
@@ -401,7 +409,8 @@ impl DeviceStore {
         Some(token)
     }
 
-    /// Gives the device another token for the role, with `scopes` or those it had.
+    /// Gives the device another token for the role, with `scopes` or those it had. A revoked role gets none:
+    /// the device has to be approved again.
     pub fn rotate(
         &self,
         device_id: &str,
@@ -410,7 +419,8 @@ impl DeviceStore {
         scopes: Option<&[String]>,
         now_ms: u64,
     ) -> Option<DeviceToken> {
-        let mut device = self.paired.get(device_id).filter(|device| device.has_role(role))?;
+        let is_fit = |device: &PairedDevice| device.has_role(role) && !device.is_revoked(role);
+        let mut device = self.paired.get(device_id).filter(is_fit)?;
         let scopes = match (scopes, device.tokens.get(role)) {
             (Some(scopes), _) => scopes.to_vec(),
             (None, Some(old)) => old.scopes.clone(),
@@ -430,9 +440,17 @@ impl DeviceStore {
         true
     }
 
-    /// Forgets a device altogether.
+    /// Puts a device back as it was, after a change that could not be written.
+    pub fn put_back(&self, device: &PairedDevice) {
+        self.put(device);
+    }
+
+    /// Forgets a device altogether, and what it asked for.
     pub fn remove(&self, device_id: &str) -> Option<PairedDevice> {
         let device = self.paired.remove(device_id)?;
+        if self.pending.retain(|request| request.device_id != device_id) {
+            drop(self.pending.save());
+        }
         drop(self.paired.save());
         Some(device)
     }
@@ -479,6 +497,11 @@ fn normal(scopes: &[String]) -> Vec<String> {
     out.sort();
     out.dedup();
     out
+}
+
+/// Bytes of a record in its file.
+fn size_of(record: &impl Serialize) -> usize {
+    serde_json::to_vec_pretty(record).map_or(usize::MAX, |text| text.len())
 }
 
 fn is_fresh(request: &PairingRequest, now_ms: u64) -> bool {

@@ -12,7 +12,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::{Durable, Saver, StoreError, stamp};
+use super::{Durability, Durable, Saver, StoreError, stamp};
 use crate::sys::Sys;
 
 /// The records of one file.
@@ -20,6 +20,7 @@ use crate::sys::Sys;
 pub struct Ledger<T> {
     saver: Saver,
     path: PathBuf,
+    max_bytes: u64,
     records: RefCell<BTreeMap<String, T>>,
 }
 
@@ -30,7 +31,7 @@ impl<T: Serialize + DeserializeOwned + Clone> Ledger<T> {
     /// # Errors
     /// What the disk says when something that is there can't be read.
     pub fn load(sys: &Sys, saver: &Saver, path: PathBuf, max_bytes: u64) -> Result<Self, StoreError> {
-        let ledger = Self { saver: saver.clone(), path, records: RefCell::default() };
+        let ledger = Self { saver: saver.clone(), path, max_bytes, records: RefCell::default() };
         let bytes = match sys.files.read(&ledger.path, max_bytes) {
             Ok(bytes) => bytes,
             Err(error) if error.kind() == ErrorKind::NotFound => {
@@ -53,11 +54,22 @@ impl<T: Serialize + DeserializeOwned + Clone> Ledger<T> {
         *ledger.records.borrow_mut() = records.collect();
         let bad = count - ledger.len();
         if bad > 0 {
-            let aside = ledger.aside(sys)?;
-            saver.replace(&aside, bytes);
-            log::warn!("{}: {bad} unreadable records; the file is kept as {}", name(&ledger.path), name(&aside));
+            ledger.keep_copy(sys, &bytes)?;
+            log::warn!("{}: {bad} unreadable records; a copy of the file is kept", name(&ledger.path));
         }
         Ok(ledger)
+    }
+
+    /// Keeps the file as it is beside itself, unless an earlier start did.
+    fn keep_copy(&self, sys: &Sys, bytes: &[u8]) -> Result<(), StoreError> {
+        let (Some(dir), prefix) = (self.path.parent(), format!("{}.damaged-", name(&self.path))) else { return Ok(()) };
+        let is_kept = |copy: &str| sys.files.read(&dir.join(copy), self.max_bytes).is_ok_and(|kept| kept == bytes);
+        let entries = sys.files.list(dir)?;
+        if entries.iter().any(|entry| entry.name.starts_with(&prefix) && is_kept(&entry.name)) {
+            return Ok(());
+        }
+        let aside = self.aside(sys)?;
+        self.saver.append(&aside, bytes, Durability::Forced)
     }
 
     fn aside(&self, sys: &Sys) -> Result<PathBuf, StoreError> {
@@ -109,6 +121,10 @@ impl<T: Serialize + DeserializeOwned + Clone> Ledger<T> {
     /// Writes the file; resolves when it is on the medium.
     pub fn save(&self) -> Durable {
         match serde_json::to_vec_pretty(&*self.records.borrow()) {
+            Ok(bytes) if bytes.len() as u64 > self.max_bytes => {
+                let bound = usize::try_from(self.max_bytes).unwrap_or(usize::MAX);
+                Durable::failed(StoreError::TooLarge("the file of records", bound))
+            }
             Ok(bytes) => {
                 self.saver.replace(&self.path, bytes);
                 self.saver.settled(&self.path)

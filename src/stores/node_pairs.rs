@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 use super::devices::Full;
 use super::ledger::Ledger;
 use super::{Durable, Saver, StoreError};
-use crate::limits::{DEVICES_FILE_BYTES, PAIRED_DEVICES, PAIRING_PENDING, PAIRING_TTL_MS};
+use crate::limits::{DEVICES_FILE_BYTES, NODE_RECORD_BYTES, PAIRED_NODES, PAIRING_PENDING, PAIRING_TTL_MS};
 use crate::secret::Secret;
 use crate::sys::Sys;
 
@@ -124,12 +124,15 @@ impl NodePairStore {
     /// Writes a request down; one of the same node that waits already is given back unchanged, with `false`.
     ///
     /// # Errors
-    /// [`Full::Pending`].
+    /// [`Full::Pending`], or [`Full::Record`] for one that says too much.
     pub fn ask(&self, request: NodeRequest) -> Result<(NodeRequest, bool), Full> {
         let now_ms = request.ts;
         self.pending.retain(|request| is_fresh(request, now_ms));
         if let Some(known) = self.pending(now_ms).into_iter().find(|known| known.node_id == request.node_id) {
             return Ok((known, false));
+        }
+        if serde_json::to_vec_pretty(&request).map_or(true, |text| text.len() > NODE_RECORD_BYTES) {
+            return Err(Full::Record(NODE_RECORD_BYTES));
         }
         if self.pending.len() >= PAIRING_PENDING {
             return Err(Full::Pending(PAIRING_PENDING));
@@ -150,8 +153,8 @@ impl NodePairStore {
             return Ok(None);
         };
         let known = self.paired.get(&request.node_id);
-        if known.is_none() && self.paired.len() >= PAIRED_DEVICES {
-            return Err(Full::Paired(PAIRED_DEVICES));
+        if known.is_none() && self.paired.len() >= PAIRED_NODES {
+            return Err(Full::Paired(PAIRED_NODES));
         }
         let node = PairedNode {
             node_id: request.node_id.clone(),

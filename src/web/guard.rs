@@ -1,25 +1,24 @@
-//! Who may call: the shared secret as a bearer token, or a verified Tailscale login (connection.md 3.2).
+//! Who may call: who shows the shared secret as a bearer token (connection.md section 7).
 
 use hyper::StatusCode;
-use hyper::header::{AUTHORIZATION, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
+use hyper::header::{AUTHORIZATION, HeaderMap, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use serde_json::json;
 
-use super::{Answer, Call, json_answer};
+use super::{Answer, json_answer};
+use crate::gateway::Gateway;
+use crate::gateway::handshake::{Origin, party};
 use crate::wire::handshake::{Client, Credentials};
 
-/// Lets the caller pass, or gives the refusal. Wrong secrets count like those of a handshake.
-pub(super) async fn admit(call: &Call) -> Result<(), Box<Answer>> {
-    let gateway = &call.gateway;
-    let claim = call.origin.tailscale.as_ref().filter(|_| gateway.config.get().gateway.allow_tailscale);
-    if let Some(claim) = claim {
-        if gateway.tailscale.confirm(&gateway.sys, claim).await.is_some() {
-            return Ok(());
-        }
-    }
-    let shown = call.headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok()).and_then(bearer);
+/// Lets the caller pass, or gives the refusal. Wrong secrets count like those of a handshake. A Tailscale
+/// login opens nothing here: it is a person's, and only a key can say which of their devices asks.
+///
+/// # Errors
+/// 401, or 429 while the address is locked.
+pub fn admit(gateway: &Gateway, headers: &HeaderMap, origin: &Origin) -> Result<(), Box<Answer>> {
+    let shown = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok()).and_then(bearer);
     // The one secret of this gateway, whichever it is called.
     let shown = Credentials::new(shown.map(str::to_owned), shown.map(str::to_owned));
-    let party = crate::gateway::handshake::party(&call.origin.address);
+    let party = party(&origin.address);
     match gateway.auth.check(&caller(), &shown, &party, gateway.uptime_ms(), || None::<()>) {
         Ok(_) => Ok(()),
         Err(error) => {

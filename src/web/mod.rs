@@ -5,7 +5,7 @@
 //! writes.
 
 mod chat_completions;
-mod guard;
+pub mod guard;
 pub mod metrics;
 mod pages;
 mod prompt;
@@ -29,6 +29,7 @@ use smol::stream::Stream;
 use crate::config::Config;
 use crate::gateway::Gateway;
 use crate::gateway::handshake::Origin;
+use crate::limits::HTTP_JSON_VALUES;
 use crate::sys::LocalFuture;
 
 /// A request, read as a whole.
@@ -61,12 +62,31 @@ impl Call {
     /// What is wrong with it, as a 400.
     pub fn json(&self) -> Result<Value, Box<Answer>> {
         let wrong = |what: &str| Box::new(invalid(&format!("Invalid JSON: {what}")));
+        if values_in(&self.body) > HTTP_JSON_VALUES {
+            return Err(wrong(&format!("more than {HTTP_JSON_VALUES} values")));
+        }
         match serde_json::from_slice::<Value>(&self.body) {
             Ok(value) if value.is_object() => Ok(value),
             Ok(_) => Err(wrong("an object is expected")),
             Err(error) => Err(wrong(&error.to_string())),
         }
     }
+}
+
+/// About as many values as a JSON text has: each needs a comma or a bracket outside of texts. A tree of
+/// many small ones would take far more memory than the text.
+fn values_in(text: &[u8]) -> usize {
+    let (mut values, mut in_text, mut escaped) = (0, false, false);
+    for byte in text {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if in_text => escaped = true,
+            b'"' => in_text = !in_text,
+            b',' | b'[' | b'{' if !in_text => values += 1,
+            _ => {}
+        }
+    }
+    values
 }
 
 /// An answer.
@@ -121,6 +141,8 @@ pub struct Route {
     pub verb: Verb,
     /// Whether the configuration has it on.
     pub is_on: fn(&Config) -> bool,
+    /// Who may call it; asked for before the body is read.
+    pub guard: Guard,
     /// Largest body, bytes.
     pub body_max: fn(&Config) -> usize,
     /// Its function.
@@ -134,6 +156,15 @@ pub enum Verb {
     Get,
     /// `POST`.
     Post,
+}
+
+/// Who may call a route.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Guard {
+    /// Everybody; or the route looks by itself.
+    Open,
+    /// Who shows the shared secret as a bearer token.
+    Secret,
 }
 
 /// Every route, in the order in which they are tried.

@@ -3,7 +3,7 @@
 use hyper::StatusCode;
 use serde_json::json;
 
-use super::{Answer, Call, Route, Verb, json_answer};
+use super::{Answer, Call, Guard, Route, Verb, json_answer};
 use crate::sys::LocalFuture;
 
 /// Rows.
@@ -13,6 +13,7 @@ pub(super) const ROUTES: &[Route] = &[
         doc: "200 while the process runs; says nothing else, needs no secret",
         verb: Verb::Get,
         is_on: |config| config.gateway.http.healthz,
+        guard: Guard::Open,
         body_max: |_| 0,
         run: |_| answered(json_answer(StatusCode::OK, &json!({"status": "ok"}))),
     },
@@ -21,6 +22,7 @@ pub(super) const ROUTES: &[Route] = &[
         doc: "200 when messages can be taken and stored, else 503 with what is in the way; needs no secret",
         verb: Verb::Get,
         is_on: |config| config.gateway.http.healthz,
+        guard: Guard::Open,
         body_max: |_| 0,
         run: |call| answered(ready(&call)),
     },

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::prompt::{self, Turn as Message};
 use super::run::{self, Next, Turn};
-use super::{Answer, Call, Route, Verb, guard, invalid, json_answer, sse};
+use super::{Answer, Call, Guard, Route, Verb, invalid, json_answer, sse};
 use crate::limits::RESPONSES_BYTES;
 use crate::runs::run::Outcome;
 
@@ -15,6 +15,7 @@ pub(super) const ROUTES: &[Route] = &[Route {
     doc: "asks an agent in the form of OpenAI's responses; with `stream` the answer comes as server-sent events",
     verb: Verb::Post,
     is_on: |config| config.gateway.http.responses,
+    guard: Guard::Secret,
     body_max: |_| RESPONSES_BYTES,
     run: |call| Box::pin(async move { answer(call).await.unwrap_or_else(|refusal| *refusal) }),
 }];
@@ -23,7 +24,6 @@ pub(super) const ROUTES: &[Route] = &[Route {
 const KIND: &str = "openresponses";
 
 async fn answer(call: Call) -> Result<Answer, Box<Answer>> {
-    guard::admit(&call).await?;
     let body = call.json()?;
     let wrong = |message: String| Box::new(invalid(&message));
     let Some(model) = body.get("model").and_then(Value::as_str).map(str::to_owned) else {

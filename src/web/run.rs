@@ -1,6 +1,7 @@
 //! A turn of an agent for an HTTP caller. When the caller leaves, the turn is stopped: nobody would
 //! read its answer.
 
+use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::rc::Rc;
 use std::time::Duration;
@@ -47,7 +48,9 @@ pub(super) fn place(call: &Call, kind: &str, model: &str, user: Option<&str>) ->
     let (text, is_kept) = match (call.header("x-clawdbot-session-key"), user) {
         (Some(key), _) => (key.to_owned(), true),
         (None, Some(user)) => {
-            let user: String = user.chars().take(USER_CHARS).collect();
+            if user.chars().count() > USER_CHARS {
+                return Err(format!("`user` may have {USER_CHARS} characters"));
+            }
             (format!("agent:{}:{kind}-user:{user}", agent.id), true)
         }
         (None, None) => (format!("agent:{}:{kind}:{}", agent.id, call.gateway.sys.chance.uuid()), false),
@@ -59,11 +62,31 @@ pub(super) fn place(call: &Call, kind: &str, model: &str, user: Option<&str>) ->
 /// A turn that goes. Dropping it before its end stops it.
 #[derive(Debug)]
 pub(super) struct Turn {
-    gateway: Rc<Gateway>,
+    caller: Caller,
     run: Rc<Run>,
     listener: Rc<Listener>,
-    is_kept: bool,
-    is_over: bool,
+}
+
+/// Somebody who waits for an answer. When it leaves, the run is stopped.
+#[derive(Debug)]
+struct Caller {
+    gateway: Rc<Gateway>,
+    state: Rc<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    has_left: Cell<bool>,
+    run: RefCell<Option<Rc<Run>>>,
+}
+
+impl Drop for Caller {
+    fn drop(&mut self) {
+        self.state.has_left.set(true);
+        if let Some(run) = self.state.run.take().filter(|run| run.outcome.get().is_none()) {
+            self.gateway.runs.tell(&[run], Stop::Rpc);
+        }
+    }
 }
 
 /// What a turn gives next.
@@ -85,6 +108,7 @@ impl Turn {
         let run_id = format!("{kind}-{}", gateway.sys.chance.uuid());
         let claim = gateway.answers.claim(&run_id).map_err(|_| Error::unavailable("this id is in use"))?;
         let limit = Duration::from_secs(gateway.config.get().agents.defaults.timeout_seconds);
+        let key = place.key.clone();
         let posted = gateway.post(Post {
             run_id,
             shown_key: place.key.to_string(),
@@ -101,9 +125,24 @@ impl Turn {
             claim,
             memory: Memory { kind: "http", accepted: None, ended: |_, _| Ok(Rc::from(*b"{}")) },
         })?;
+        let caller = Caller { gateway: Rc::clone(&gateway), state: Rc::default() };
+        // Whether or not the caller stays: what it leaves behind is cleared away.
+        let (state, waiting, is_kept) = (Rc::clone(&caller.state), Rc::clone(&posted), place.is_kept);
+        gateway.sys.tasks.clone().detach(async move {
+            if let Ok(run) = waiting.accepted.wait().await {
+                if state.has_left.get() {
+                    gateway.runs.tell(&[Rc::clone(&run)], Stop::Rpc);
+                }
+                run.outcome.wait().await;
+            }
+            if !is_kept {
+                forget(&gateway, &key);
+            }
+        });
         let run = posted.accepted.wait().await?;
+        *caller.state.run.borrow_mut() = Some(Rc::clone(&run));
         let listener = run.listen();
-        Ok(Self { gateway, run, listener, is_kept: place.is_kept, is_over: false })
+        Ok(Self { caller, run, listener })
     }
 
     /// Waits for more text, or the end.
@@ -119,44 +158,19 @@ impl Turn {
         if !text.is_empty() {
             return Next::Text(text);
         }
-        let outcome = self.run.outcome.wait().await;
-        self.finish();
-        Next::Over(outcome)
+        Next::Over(self.run.outcome.wait().await)
     }
 
     /// Waits for the end.
-    pub(super) async fn outcome(mut self) -> Rc<Outcome> {
+    pub(super) async fn outcome(self) -> Rc<Outcome> {
         let outcome = self.run.outcome.wait().await;
-        self.finish();
+        drop(self.caller);
         outcome
     }
 
     /// Whether text was lost because the caller read too slowly.
     pub(super) fn lost_text(&self) -> bool {
         self.listener.is_too_slow()
-    }
-
-    fn finish(&mut self) {
-        self.is_over = true;
-        if !self.is_kept {
-            forget(&self.gateway, &self.run.ask.key);
-        }
-    }
-}
-
-impl Drop for Turn {
-    fn drop(&mut self) {
-        if self.is_over {
-            return;
-        }
-        let (gateway, run, is_kept) = (Rc::clone(&self.gateway), Rc::clone(&self.run), self.is_kept);
-        self.gateway.sys.tasks.detach(async move {
-            gateway.runs.stop(&[Rc::clone(&run)], Stop::Rpc).await;
-            run.outcome.wait().await;
-            if !is_kept {
-                forget(&gateway, &run.ask.key);
-            }
-        });
     }
 }
 
