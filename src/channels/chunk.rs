@@ -8,6 +8,8 @@ use crate::config::channels::ChunkMode;
 const FENCE: &str = "```";
 /// A shorter limit leaves fences alone: there is no room for their marks.
 const FENCE_CHARS_MIN: usize = 32;
+/// Longest name of a language behind a fence.
+const LANGUAGE_BYTES: usize = 16;
 
 /// The parts of `text`, each of at most `chars_max` characters; none when there is nothing but blanks.
 #[must_use]
@@ -50,7 +52,7 @@ fn split_block(text: &str, chars_max: usize) -> Vec<String> {
         let tail = if open.is_some() { tail.trim_start_matches('\n') } else { tail.trim_start() };
         let next = match &open {
             // A tail that ends the fence at once needs no other one.
-            Some(_) if tail.starts_with(FENCE) => after_line(tail).to_owned(),
+            Some(_) if tail.lines().next().is_some_and(|line| line.trim() == FENCE) => after_line(tail).to_owned(),
             Some(mark) => format!("{mark}\n{tail}"),
             None => tail.to_owned(),
         };
@@ -91,10 +93,15 @@ fn seam(text: &str, chars_max: usize) -> usize {
     late(window.rfind(char::is_whitespace)).unwrap_or(end)
 }
 
-/// The line that opened a code block which is still open at the end of `text`.
+/// The mark that opens a code block again which is still open at the end of `text`.
 fn open_fence(text: &str) -> Option<String> {
     text.lines().filter(|line| is_fence(line)).fold(None, |open: Option<String>, line| match open {
-        None => Some(line.trim().to_owned()),
+        None => {
+            let language = line.trim().trim_start_matches('`');
+            let is_language =
+                language.len() <= LANGUAGE_BYTES && language.bytes().all(|byte| byte.is_ascii_alphanumeric());
+            Some(format!("{FENCE}{}", if is_language { language } else { "" }))
+        }
         Some(_) => None,
     })
 }
@@ -155,7 +162,14 @@ mod tests {
                 (0..chance.below(60)).map(|_| words[usize::try_from(chance.below(9)).unwrap()]).collect();
             let max = usize::try_from(1 + chance.below(50)).unwrap();
             let parts = parts(&text, max);
-            let bare = |text: &str| text.replace("```rs", "").replace('`', "").split_whitespace().collect::<String>();
+            // Languages behind fence marks are said again.
+            let bare = |text: &str| -> String {
+                let pieces = text.split(FENCE).enumerate();
+                let said = pieces.map(|(at, piece)| {
+                    if at == 0 { piece } else { piece.trim_start_matches(|c: char| c.is_ascii_alphanumeric()) }
+                });
+                said.flat_map(str::split_whitespace).collect()
+            };
             assert_eq!(bare(&parts.concat()), bare(&text), "{text:?} at {max}");
             assert!(parts.iter().all(|part| part.chars().count() <= max), "{text:?} at {max}: {parts:?}");
         }

@@ -272,3 +272,7 @@ impl Queue {
 fn cannot_save(error: &StoreError) -> Error {
     Error::unavailable(format!("could not be saved: {error}"))
 }
+
+#[cfg(test)]
+#[path = "queue_tests.rs"]
+mod tests;
