@@ -84,10 +84,17 @@ impl Health {
     /// The fields of an account (methods.md 11.1). Times are `null` when it never happened.
     #[must_use]
     pub fn account_fields(&self) -> Map<String, Value> {
-        let mut fields = self.summary_fields();
+        let mut fields = self.basic_fields();
         fields.insert("connected".into(), self.is_connected.get().into());
         fields.insert("reconnectAttempts".into(), self.reconnect_attempts.get().into());
         fields.insert("lastConnectedAt".into(), json!(self.last_connected_at.get()));
+        fields
+    }
+
+    /// The same without what only a connection has.
+    #[must_use]
+    pub fn basic_fields(&self) -> Map<String, Value> {
+        let mut fields = self.summary_fields();
         fields.insert("lastInboundAt".into(), json!(self.last_inbound_at.get()));
         fields.insert("lastOutboundAt".into(), json!(self.last_outbound_at.get()));
         fields

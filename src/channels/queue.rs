@@ -151,7 +151,7 @@ impl Queue {
         if self.len() >= QUEUE_ITEMS || held + item.body.size() > QUEUE_BYTES {
             return Err(Error::unavailable("too many messages wait to be sent on this channel").retry_after(5000));
         }
-        let durable = self.write(&Record::Item(item.clone())).map_err(|error| cannot_save(&error))?;
+        let durable = self.write(&Record::Item(Box::new(item.clone()))).map_err(|error| cannot_save(&error))?;
         let ticket: Rc<Ticket> = Rc::default();
         let id = item.id.clone();
         self.entries.borrow_mut().push(Entry { item, is_durable: false, ticket: Rc::clone(&ticket) });

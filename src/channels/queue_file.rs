@@ -23,7 +23,7 @@ const LINE_BYTES: usize = 6 * QUEUE_BYTES + 4096;
 #[serde(rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub(super) enum Record {
     /// A message came, or was taken over from the last generation.
-    Item(Item),
+    Item(Box<Item>),
     /// A try failed, or a part arrived.
     Progress {
         id: String,
@@ -147,8 +147,8 @@ impl QueueFile {
                     Ok(Record::Item(item)) => {
                         own.push(item.id.clone());
                         match items.iter_mut().find(|other| other.id == item.id) {
-                            Some(other) => *other = item,
-                            None => items.push(item),
+                            Some(other) => *other = *item,
+                            None => items.push(*item),
                         }
                     }
                     Ok(Record::Progress { id, attempts, sent_parts, next_at_ms, last_error }) => {
@@ -175,7 +175,7 @@ impl QueueFile {
         let path = self.path(next);
         let mut bytes = Vec::new();
         for item in items {
-            bytes.extend(line(&Record::Item(item.clone()))?);
+            bytes.extend(line(&Record::Item(Box::new(item.clone())))?);
         }
         bytes.extend(line(&Record::Complete(true))?);
         self.saver.append(&path, &bytes, Durability::Forced)?;

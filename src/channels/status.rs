@@ -147,7 +147,13 @@ impl Channels {
     }
 
     fn account(&self, seat: &Seat) -> Map<String, Value> {
-        let mut fields = seat.health.account_fields();
+        let is_whatsapp = seat.meta.id == WHATSAPP;
+        // Where there is no connection, nothing is told about one.
+        let mut fields = if seat.channel.is_some() || is_whatsapp {
+            seat.health.account_fields()
+        } else {
+            seat.health.basic_fields()
+        };
         fields.insert("accountId".into(), seat.account_id.as_str().into());
         fields.insert("enabled".into(), seat.is_enabled().into());
         fields.insert("configured".into(), seat.is_configured().into());
@@ -159,7 +165,7 @@ impl Channels {
             fields.insert("dmPolicy".into(), config.dm_policy.name().into());
             fields.insert("allowFrom".into(), json!(config.allow_from));
         }
-        if seat.meta.id == WHATSAPP {
+        if is_whatsapp {
             fields.insert("linked".into(), false.into());
             for never in ["lastDisconnect", "lastMessageAt", "lastEventAt"] {
                 fields.insert(never.into(), Value::Null);

@@ -65,10 +65,12 @@ fn direct(to: &str) -> Target {
     Target { to: to.to_owned(), kind: ChatKind::Direct, peer: to.to_owned(), thread: None }
 }
 
-/// `77`, `@name`, `-100123`, `group:-100123`, each perhaps with `:topic:7`.
+/// `77`, `+77`, `@name`, `-100123`, `group:-100123`, each perhaps with `:topic:7`.
 fn telegram(text: &str) -> Option<Target> {
     let (chat, thread) = text.split_once(":topic:").map_or((text, None), |(chat, topic)| (chat, Some(topic)));
     let chat = without(chat, &["group:"]);
+    // The guide writes an id like a telephone number.
+    let chat = chat.strip_prefix('+').unwrap_or(chat);
     let is_number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     let kind = match (chat.strip_prefix('-'), chat.strip_prefix('@')) {
         (Some(digits), _) if is_number(digits) => ChatKind::Group,
@@ -127,6 +129,7 @@ mod tests {
             ("telegram", "telegram:77", "77", "telegram:77"),
             ("telegram", "TG:77", "77", "telegram:77"),
             ("telegram", "@name", "@name", "telegram:@name"),
+            ("telegram", "+1234567890", "1234567890", "telegram:1234567890"),
             ("telegram", "-100123", "-100123", "telegram:group:-100123"),
             ("telegram", "telegram:group:-100123:topic:7", "-100123", "telegram:group:-100123"),
             ("whatsapp", "+1 (555) 123-0000", "+15551230000", "whatsapp:+15551230000"),

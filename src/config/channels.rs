@@ -366,7 +366,8 @@ mod tests {
         assert!(parse("{channels:{loopback:{dmPolicy:'open',allowFrom:['*']}}}").is_ok());
         assert!(parse("{channels:{telegram:{dmPolicy:'maybe'}}}").unwrap_err()[0].contains("expected one of"));
         assert!(parse("{channels:{telegram:{accounts:{a:{botToken:7}}}}}").unwrap_err()[0].contains("secret"));
-        assert!(parse("{channels:{telegram:{botTokn:'x'}}}").unwrap_err()[0].contains("botToken"));
+        let (_, warnings) = parse("{channels:{telegram:{botTokn:'x'}}}").unwrap();
+        assert!(warnings[0].contains("did you mean `botToken`"), "{warnings:?}");
     }
 
     #[test]

@@ -212,7 +212,7 @@ impl Config {
             gateway: gateway::read(&field, &env, notes),
             agents: agents::read(&field, &env, notes),
             session: session::read(&field),
-            channels: channels::read(&field, &env, &mut notes),
+            channels: channels::read(&field, &env, notes),
             cron: cron::read(&field, &env),
             logging: logging::read(&field, &env),
             assistant: read_assistant(&field),

@@ -68,8 +68,8 @@ impl Reach {
         if *kind != ChatKind::Direct {
             entry.channel = Some(self.channel.to_owned());
             entry.group_id = Some(self.target.peer.clone());
-            entry.subject = self.label.clone().or(entry.subject.take());
-            entry.space = self.space.clone().or(entry.space.take());
+            entry.subject = self.label.clone().or_else(|| entry.subject.take());
+            entry.space = self.space.clone().or_else(|| entry.space.take());
         }
         entry.origin = Some(Origin {
             label: Some(label),

@@ -2,15 +2,19 @@
 
 use std::time::Duration;
 
+use serde_json::{Map, Value, json};
+
 use crate::channels::known;
 use crate::channels::status::ChannelsStatus;
 use crate::config::channels::DEFAULT_ACCOUNT;
+use crate::config::proposal::Change;
 use crate::error::Error;
+use crate::gateway::reconfigure::{NotChanged, Then};
+use crate::later;
 use crate::limits::{PROBE_MAX_MS, PROBE_MS};
 use crate::rpc::{Cx, Method};
 use crate::wire::Access;
 use crate::wire::shape::{int, text};
-use crate::{later, now};
 
 /// Rows.
 pub const METHODS: &[Method] = &[
@@ -28,7 +32,7 @@ pub const METHODS: &[Method] = &[
         access: Access::Admin,
         listed: true,
         doc: "Forgets an account's link to its service.",
-        handler: now!(logout),
+        handler: later!(logout),
     },
 ];
 
@@ -71,7 +75,7 @@ async fn status(cx: Cx, params: StatusParams) -> Result<ChannelsStatus, Error> {
     Ok(channels.status())
 }
 
-fn logout(cx: &Cx, params: LogoutParams) -> Result<LoggedOut, Error> {
+async fn logout(cx: Cx, params: LogoutParams) -> Result<LoggedOut, Error> {
     let meta = known::find(&params.channel).ok_or_else(|| Error::invalid("invalid channels.logout channel"))?;
     if !meta.can_log_out {
         return Err(Error::invalid(format!("channel {} does not support logout", meta.id)));
@@ -81,12 +85,16 @@ fn logout(cx: &Cx, params: LogoutParams) -> Result<LoggedOut, Error> {
     let seat = cx.gateway.channels.seat(meta.id, &account_id);
     let source = seat.as_ref().and_then(|seat| seat.config.as_ref()?.sources.get("tokenSource").copied());
     let channel = seat.and_then(|seat| seat.channel.clone());
-    if channel.is_none() && matches!(source, Some("config" | "tokenFile")) {
-        let key = if source == Some("config") { "botToken" } else { "tokenFile" };
-        let message = format!("{} is not used by this version; remove channels.{}.{key} yourself", meta.label, meta.id);
-        return Err(Error::unavailable(message));
+    let key = match source {
+        Some("config") => Some("botToken"),
+        Some("tokenFile") => Some("tokenFile"),
+        _ => None,
+    };
+    if let Some(key) = key {
+        forget(&cx, meta.id, &account_id, key).await?;
     }
-    let cleared = channel.is_some_and(|channel| channel.log_out());
+    let had_link = channel.is_some_and(|channel| channel.log_out());
+    let cleared = had_link || key.is_some();
     if cleared {
         log::info!("channel {}, account {account_id}: logged out", meta.id);
     }
@@ -96,5 +104,25 @@ fn logout(cx: &Cx, params: LogoutParams) -> Result<LoggedOut, Error> {
         cleared,
         env_token: (meta.id == "telegram").then_some(source == Some("env")),
         logged_out: cleared,
+    })
+}
+
+/// Takes an account's credential out of the configuration file.
+async fn forget(cx: &Cx, channel: &str, account_id: &str, key: &str) -> Result<(), Error> {
+    let view = cx.gateway.view_config().map_err(|error| Error::unavailable(error.to_string()))?;
+    let stands_at = |path: &str| view.parsed.pointer(path).is_some();
+    let mut section = Map::new();
+    if stands_at(&format!("/channels/{channel}/{key}")) {
+        section.insert(key.to_owned(), Value::Null);
+    }
+    if stands_at(&format!("/channels/{channel}/accounts/{account_id}/{key}")) {
+        let account = json!({account_id: {key: null}});
+        section.insert("accounts".to_owned(), account);
+    }
+    let patch = json!({"channels": {channel: section}}).to_string();
+    let changed = cx.gateway.change_config(Some(&view.hash), Change::Patch(&patch), Then::Nothing).await;
+    changed.map(drop).map_err(|refused| match &*refused {
+        NotChanged::Refused(_) => Error::invalid("config invalid; fix it before logging out"),
+        other => Error::unavailable(other.to_string()),
     })
 }
