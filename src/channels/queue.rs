@@ -137,7 +137,11 @@ impl Queue {
     /// What the disk says when something that is there can't be read.
     pub fn load(sys: &Sys, saver: &Saver, dir: &Path, channel: &str) -> Result<Self, StoreError> {
         let (file, items) = QueueFile::load(sys, saver, dir, channel)?;
-        let entries = items.into_iter().map(|item| Entry { item, is_durable: true, ticket: Rc::default() });
+        let entries = items.into_iter().map(|item| {
+            let ticket: Rc<Ticket> = Rc::default();
+            ticket.accepted.set(Ok(()));
+            Entry { item, is_durable: true, ticket }
+        });
         let entries = RefCell::new(entries.collect());
         Ok(Self { sys: sys.clone(), file, entries, bell: Bell::default() })
     }
