@@ -262,6 +262,7 @@ const DELIBERATE: &[(&str, &str, &str)] = &[
     ("last-heartbeat", "/payload/indicatorType is missing", "there is no telegram channel in this version"),
     ("last-heartbeat", "/payload/reason is new", "there is no telegram channel in this version"),
     ("last-heartbeat", "/payload/to is missing", "there is no telegram channel in this version"),
+    ("status", "/payload/linkChannel is missing", "there is no whatsapp channel in this version"),
     ("status", "/payload/sessions/byAgent[]/recent[]/abortedLastRun is new", "every run says how it ended"),
     ("status", "/payload/sessions/recent[]/abortedLastRun is new", "every run says how it ended"),
     ("system-presence", "/payload[]/ip is missing", "the gateway doesn't look up an address of its own"),
