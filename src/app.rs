@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use crate::channels::{self, Channels};
 use crate::config::first_start::{Credential, Places};
 use crate::config::launch::Launch;
 use crate::config::{Config, Current};
@@ -81,6 +82,8 @@ pub fn assemble(start: Start) -> Result<Front, StoreError> {
     let book = config.cron.store.clone().unwrap_or_else(|| places.state_dir.join("cron").join("jobs.json"));
     let book = Book::load(&sys, &saver, book)?;
     let jobs = Jobs::new(book.clone(), RunLog::beside(&sys, &saver, book.path())?);
+    let make = Rc::new(channels::make);
+    let channels = Channels::load(&sys, &saver, &places.state_dir, make, &config.channels)?;
     let exec_approvals = ExecApprovals::new(&sys, &saver, &places.state_dir);
     let voice_wake = VoiceWake::load(&sys, &saver, &places.state_dir)?;
     let node_names = NodeNames::load(&sys, &saver, &places.state_dir)?;
@@ -122,6 +125,7 @@ pub fn assemble(start: Start) -> Result<Front, StoreError> {
         runs,
         jobs,
         heart,
+        channels,
         journal,
     });
     if let Some(note) = restart_note {

@@ -5,6 +5,7 @@
 //! `docs/design.md` tells the way of a request through them.
 
 pub mod app;
+pub mod channels;
 pub mod cli;
 pub mod config;
 pub mod cron;

@@ -159,6 +159,46 @@ pub const TAILNET_LOGINS: usize = 64;
 pub const TAILNET_LOGIN_TTL_MS: u64 = 60 * 1000;
 /// Answer of the Tailscale daemon, bytes. A larger one counts as none.
 pub const TAILSCALE_ANSWER_BYTES: u64 = 64 * 1024;
+/// Messages that wait to be sent on one channel. Further ones are refused.
+pub const QUEUE_ITEMS: usize = 200;
+/// Their texts, bytes. Further ones are refused.
+pub const QUEUE_BYTES: usize = 1024 * 1024;
+/// Lines of a delivery queue's file beyond what it began with, bytes; then the next file begins.
+pub const QUEUE_FILE_BYTES: u64 = 256 * 1024;
+/// Text of one message to a channel, bytes. A longer one is refused.
+pub const SEND_TEXT_BYTES: usize = 256 * 1024;
+/// Media addresses of one message. More are refused.
+pub const SEND_MEDIA: usize = 10;
+/// Failed tries after which a message is given up.
+pub const DELIVERY_TRIES: u32 = 24;
+/// Pause after the first failed try, ms; each further one doubles it.
+pub const DELIVERY_PAUSE_MS: u64 = 1000;
+/// Longest pause between two tries, ms.
+pub const DELIVERY_PAUSE_MAX_MS: u64 = 10 * 60 * 1000;
+/// Time in which a service must have taken a message, ms. Then the try has failed.
+pub const DELIVERY_TRY_MS: u64 = 30 * 1000;
+/// How long `send` and `poll` wait for the first tries, ms. Then the message goes on waiting alone.
+pub const SEND_WAIT_MS: u64 = 25 * 1000;
+/// Longest pause before a lost channel is connected again, ms.
+pub const CHANNEL_PAUSE_MAX_MS: u64 = 5 * 60 * 1000;
+/// Ids of messages that came in, kept to notice repeats. The oldest leaves.
+pub const INBOUND_IDS: usize = 1000;
+/// Text of a message that came in, characters. More is cut.
+pub const INBOUND_CHARS: usize = 32 * 1024;
+/// People who wait for the owner's approval on all channels. Further ones hear nothing.
+pub const STRANGERS_PENDING: usize = 32;
+/// People that the owner has approved. Further ones can't be.
+pub const STRANGERS_APPROVED: usize = 1000;
+/// How long a code waits for approval, ms.
+pub const STRANGER_TTL_MS: u64 = 60 * 60 * 1000;
+/// File of people on channels, bytes. A larger one is set aside as unreadable.
+pub const CHANNELS_FILE_BYTES: u64 = 1024 * 1024;
+/// Messages, polls and unheard echoes that the test channel keeps, each. The oldest leaves.
+pub const LOOPBACK_ITEMS: usize = 64;
+/// How long `channels.status` waits for a probe when the caller doesn't say, ms.
+pub const PROBE_MS: u64 = 10 * 1000;
+/// Longest that it waits, ms.
+pub const PROBE_MAX_MS: u64 = 60 * 1000;
 /// Lifetime of a remembered answer, ms.
 pub const IDEMPOTENCY_TTL_MS: u64 = 5 * 60 * 1000;
 /// Bytes of remembered answers. The oldest leaves.
@@ -373,6 +413,17 @@ pub const FIXED: &[(&str, u64, &str)] = &[
     ("exec approval, bytes", APPROVAL_BYTES as u64, "INVALID_REQUEST"),
     ("values in the JSON body of an HTTP request", HTTP_JSON_VALUES as u64, "HTTP 400"),
     ("wait for approval, ms", PAIRING_TTL_MS, "the request is forgotten"),
+    ("messages that wait on one channel", QUEUE_ITEMS as u64, "UNAVAILABLE, retryable"),
+    ("texts that wait on one channel, bytes", QUEUE_BYTES as u64, "UNAVAILABLE, retryable"),
+    ("text of a message to a channel, bytes", SEND_TEXT_BYTES as u64, "INVALID_REQUEST"),
+    ("media addresses of a message", SEND_MEDIA as u64, "INVALID_REQUEST"),
+    ("tries to send a message", DELIVERY_TRIES as u64, "it is given up, which `channels.status` tells"),
+    ("a service's time to take a message, ms", DELIVERY_TRY_MS, "the try has failed"),
+    ("wait of `send` and `poll`, ms", SEND_WAIT_MS, "UNAVAILABLE; the message goes on waiting"),
+    ("text of a message from a channel, characters", INBOUND_CHARS as u64, "cut"),
+    ("people who wait for approval on channels", STRANGERS_PENDING as u64, "they hear nothing"),
+    ("people approved on channels", STRANGERS_APPROVED as u64, "no more can be approved"),
+    ("wait of a person for approval, ms", STRANGER_TTL_MS, "the code is forgotten"),
     ("lifetime of a remembered answer, ms", IDEMPOTENCY_TTL_MS, "it is forgotten"),
     ("bytes of remembered answers", IDEMPOTENCY_BYTES as u64, "the oldest is forgotten"),
     ("outcomes that agent.wait can tell", RUN_OUTCOMES as u64, "the oldest leaves"),
@@ -449,6 +500,7 @@ const _: () = assert!((PAIRED_DEVICES * DEVICE_BYTES) as u64 <= DEVICES_FILE_BYT
 const _: () = assert!((PAIRED_NODES * NODE_RECORD_BYTES) as u64 <= DEVICES_FILE_BYTES);
 const _: () = assert!(LOG_BUFFER_BYTES + LOG_LINE_BYTES <= LOG_MEMORY_BYTES && LOG_LINE_BYTES <= LOG_FORMAT_BYTES);
 const _: () = assert!(SHUTDOWN_GRACE_MS < SHUTDOWN_MS);
+const _: () = assert!(SEND_TEXT_BYTES <= QUEUE_BYTES && DELIVERY_PAUSE_MS <= DELIVERY_PAUSE_MAX_MS);
 const _: () = assert!(STREAM_LINE_BYTES as u64 <= 33_554_432);
 
 #[cfg(test)]

@@ -16,6 +16,7 @@
 //! | `connect`, `with` | opens another connection of that name; `with` changes the handshake's params |
 //! | `close`, `hang_up` | the next frame on that connection (`on`) is this close; that connection is ended by us |
 //! | `open`, `first`, `text`, `frames` | a socket at that path, what is sent first, and all frames up to the close |
+//! | `config` | as the first step: sections of the configuration for this file |
 //! | `only` | the step is for that dialect alone |
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may panic, in its helpers too")]
 #![allow(clippy::disallowed_methods, reason = "tests start processes and read their files")]
@@ -48,13 +49,16 @@ struct Play {
 fn play(file: &str, steps: &str, dialects: &[Dialect]) {
     let mut wrong = Vec::new();
     for &dialect in dialects {
-        let mut play = Play::begin(file, dialect);
+        let mut play = Play::begin(file, dialect, &own_config(steps));
         for (index, line) in steps.lines().enumerate() {
             if line.trim().is_empty() || line.starts_with('#') {
                 continue;
             }
             play.place = format!("{file}:{} ({dialect:?})", index + 1);
             let step: Value = serde_json::from_str(line).unwrap_or_else(|error| panic!("{}: {error}", play.place));
+            if step["config"].is_object() {
+                continue;
+            }
             let only = step["only"].as_str();
             if only.is_none_or(|only| only == name_of(dialect)) {
                 play.step(&step);
@@ -65,6 +69,12 @@ fn play(file: &str, steps: &str, dialects: &[Dialect]) {
     assert!(wrong.is_empty(), "\n{}\n", wrong.join("\n"));
 }
 
+/// The sections that the file's first step adds to the configuration.
+fn own_config(steps: &str) -> Value {
+    let first = steps.lines().find(|line| !line.starts_with('#')).unwrap_or_default();
+    serde_json::from_str::<Value>(first).map(|step| step["config"].clone()).unwrap_or_default()
+}
+
 fn name_of(dialect: Dialect) -> &'static str {
     match dialect {
         Dialect::Guide => "guide",
@@ -73,10 +83,14 @@ fn name_of(dialect: Dialect) -> &'static str {
 }
 
 impl Play {
-    fn begin(file: &str, dialect: Dialect) -> Self {
+    fn begin(file: &str, dialect: Dialect, own: &Value) -> Self {
         let dir = TempDir::new(file.trim_end_matches(".jsonl"));
         let model = FakeModel::start();
-        let gateway = Gateway::start(dir.path(), &model.config());
+        let mut config = model.config();
+        for (section, value) in own.as_object().into_iter().flatten() {
+            config[section] = value.clone();
+        }
+        let gateway = Gateway::start(dir.path(), &config);
         let client = Client::connect(gateway.port, dialect);
         Self {
             dialect,
@@ -303,5 +317,6 @@ golden! {
     the_wizard_asks_as_written: "wizard.jsonl" on BOTH;
     scheduled_jobs_go_as_written: "cron.jsonl" on BOTH;
     heartbeats_go_as_written: "heartbeat.jsonl" on BOTH;
+    channels_and_what_is_sent_over_them_are_as_written: "channels.jsonl" on BOTH;
     scopes_are_enforced_as_written: "scopes.jsonl" on BOTH;
 }

@@ -63,6 +63,10 @@ const REFERENCE: &[(&str, &str)] = &[
     ("chat.abort", "write"),
     ("chat.send", "write"),
     ("chat.inject", "admin"),
+    ("channels.status", "read"),
+    ("channels.logout", "admin"),
+    ("send", "write"),
+    ("poll", "write"),
     ("node.pair.request", "pairing"),
     ("node.pair.list", "pairing"),
     ("node.pair.approve", "pairing"),
@@ -87,7 +91,7 @@ const REFERENCE: &[(&str, &str)] = &[
 ];
 
 /// Methods that the reference doesn't list in hello-ok though they can be called.
-const HIDDEN: [&str; 3] = ["connect", "sessions.resolve", "chat.inject"];
+const HIDDEN: [&str; 4] = ["connect", "sessions.resolve", "chat.inject", "poll"];
 
 fn peer(dialect: &'static dyn Dialect, role: Role, scopes: &[&str]) -> Peer {
     let client = Client {

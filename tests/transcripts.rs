@@ -69,6 +69,9 @@ const OWN_ACCORD: [(&str, &str); 3] = [
     ("methods-heartbeat-sent", "- look around\n"),
 ];
 
+/// Recordings of a gateway with channels.
+const CHANNELS: [&str; 3] = ["methods-channels-status", "methods-channels-logout", "methods-send-poll"];
+
 /// Recordings of handshakes and of frames that are no request.
 const HANDSHAKES: [&str; 6] = [
     "02-wrong-token",
@@ -102,6 +105,39 @@ const WITHOUT_EVENTS: [(&str, &str); 5] = [
 
 /// What a difference is about (a method or an event), the difference, and why it is meant.
 const DELIBERATE: &[(&str, &str, &str)] = &[
+    ("channels.status", "/payload/channelDefaultAccountId/", "every channel that clients know is listed"),
+    ("channels.status", "/payload/channelDetailLabels/", "every channel that clients know is listed"),
+    ("channels.status", "/payload/channelLabels/", "every channel that clients know is listed"),
+    ("channels.status", "/payload/channelSystemImages/", "every channel that clients know is listed"),
+    ("channels.status", "/payload/channelAccounts/discord", "every channel that clients know is listed"),
+    ("channels.status", "/payload/channels/discord", "every channel that clients know is listed"),
+    ("channels.status", "/payload/channelAccounts/googlechat", "every channel that clients know is listed"),
+    ("channels.status", "/payload/channels/googlechat", "every channel that clients know is listed"),
+    ("channels.status", "/payload/channelAccounts/imessage", "every channel that clients know is listed"),
+    ("channels.status", "/payload/channels/imessage", "every channel that clients know is listed"),
+    ("channels.status", "/payload/channelAccounts/signal", "every channel that clients know is listed"),
+    ("channels.status", "/payload/channels/signal", "every channel that clients know is listed"),
+    ("channels.status", "/payload/channelAccounts/slack", "every channel that clients know is listed"),
+    ("channels.status", "/payload/channels/slack", "every channel that clients know is listed"),
+    ("channels.status", "/payload/channelAccounts/telegram", "this version has none of these channels"),
+    ("channels.status", "/payload/channels/telegram", "this version has none of these channels"),
+    ("channels.status", "/payload/channelAccounts/whatsapp", "every channel that clients know is listed"),
+    ("channels.status", "/payload/channels/whatsapp", "every channel that clients know is listed"),
+    ("health", "/payload/channels/discord", "this version has none of these channels"),
+    ("health", "/payload/channels/slack", "this version has none of these channels"),
+    ("health", "/payload/channels/telegram", "this version has none of these channels"),
+    ("health", "/payload/channels/whatsapp", "this version has none of these channels"),
+    ("channels.logout", "/error is missing", "nothing is configured there, so nothing has to be written"),
+    ("channels.logout", "/payload is new", "nothing is configured there, so nothing has to be written"),
+    ("send", "/error/message is \"Error: Telegram ", "this version has none of these channels"),
+    ("send", "/error/message is \"Error: WhatsApp ", "this version has none of these channels"),
+    ("send", "/error/message is \"Error: Slack ", "this version has none of these channels"),
+    ("poll", "/error/message is \"Error: Telegram ", "this version has none of these channels"),
+    ("poll", "/error/message is \"Error: WhatsApp ", "this version has none of these channels"),
+    ("poll", "/error/message is \"Error: Discord ", "this version has none of these channels"),
+    ("send", "/error is new", "this version has none of these channels"),
+    ("send", "/payload is missing", "this version has none of these channels"),
+    ("poll", "/error/code is \"UNAVAILABLE\"", "Telegram has polls"),
     ("agent assistant", "/payload/sessionKey is new", "a run by sessionId alone belongs to a session too"),
     ("agent lifecycle start", "/payload/sessionKey is new", "a run by sessionId alone belongs to a session too"),
     ("agent lifecycle end", "/payload/sessionKey is new", "a run by sessionId alone belongs to a session too"),
@@ -505,7 +541,7 @@ fn recorded_calls_are_answered_in_the_recorded_shape() {
     config["agents"]["defaults"]["heartbeat"] = json!({"every": "0m"});
     let gateway = Gateway::start(temp.path(), &config);
     let mut findings = Findings::default();
-    let mut known = BTreeSet::from(["chat.inject", "sessions.resolve"].map(str::to_owned));
+    let mut known = BTreeSet::from(["chat.inject", "sessions.resolve", "poll"].map(str::to_owned));
     compare_hello(&dir, &gateway, &mut findings);
     for file in FROM_ELSEWHERE {
         let temp = TempDir::new("from-elsewhere");
@@ -562,6 +598,17 @@ fn recorded_calls_are_answered_in_the_recorded_shape() {
         if file.ends_with("failing-at") {
             config["agents"]["defaults"]["model"] = "nosuch/model".into();
         }
+        play(file, &Gateway::start(temp.path(), &config));
+    }
+    for file in CHANNELS {
+        let temp = TempDir::new("channels");
+        let mut config = model.config();
+        config["channels"] = json!({
+            "telegram": {"botToken": "1:recorded"},
+            "whatsapp": {"dmPolicy": "allowlist", "allowFrom": ["+15551230000"]},
+            "discord": {"enabled": false, "token": "recorded"},
+            "slack": {"enabled": false, "botToken": "recorded", "appToken": "recorded"},
+        });
         play(file, &Gateway::start(temp.path(), &config));
     }
     for (row, (about, what, _)) in DELIBERATE.iter().enumerate() {

@@ -62,6 +62,9 @@ const fn key(path: &'static str, value: Type, default: &'static str, doc: &'stat
 const TEXT: usize = 4096;
 /// Log levels, quietest first (methods.md 9.5).
 const LEVELS: Type = Type::Choice(&["silent", "fatal", "error", "warn", "info", "debug", "trace"]);
+/// Who may write directly, and in groups (methods.md 9.4).
+const DM_POLICY: Type = Type::Choice(&["pairing", "allowlist", "open", "disabled"]);
+const GROUP_POLICY: Type = Type::Choice(&["open", "disabled", "allowlist"]);
 /// Wire formats of [`super::models::Api`].
 const API: &str = "wire format: `openai-completions`, `anthropic-messages` or `ollama-chat`; a provider with another one is left out with a warning";
 const MODEL: &str = "model reference: `provider/id`, an alias, or an id of the default provider";
@@ -386,6 +389,80 @@ pub(super) const KEYS: &[Key] = &[
     ),
     key("session.idleMinutes", Type::Whole(1, 525_600), "-", "older place of reset.idleMinutes; alone it means `idle`"),
     key("session.resetTriggers", Type::Texts, "[\"/new\", \"/reset\"]", "messages that begin a new conversation"),
+    key(
+        "bindings[].agentId",
+        Type::Text(64),
+        "required",
+        "agent that answers what fits `match`; the first fit in the order peer, guild, team, account, channel",
+    ),
+    key("bindings[].match.channel", Type::Text(64), "required", "channel"),
+    key("bindings[].match.accountId", Type::Text(256), "the default account", "account; `*` for all"),
+    key("bindings[].match.peer.kind", Type::Choice(&["dm", "group", "channel"]), "-", "kind of the peer"),
+    key("bindings[].match.peer.id", Type::Text(256), "-", "the peer: a person, a group or a room"),
+    key("bindings[].match.guildId", Type::Text(256), "-", "Discord's guild"),
+    key("bindings[].match.teamId", Type::Text(256), "-", "Slack's team"),
+    key("channels.defaults.groupPolicy", GROUP_POLICY, "allowlist", "as `groupPolicy` of a channel"),
+    key("channels.defaults.heartbeat", Type::Anything, "-", "accepted, without effect"),
+    key(
+        "channels.*.enabled",
+        Type::Flag,
+        "true",
+        "whether the channel is used; `loopback` is for tests: what is sent to it comes back",
+    ),
+    key("channels.*.name", Type::Text(128), "-", "name for people"),
+    key("channels.*.accounts.*", Type::Anything, "one account `default`", "an account with the same keys"),
+    key(
+        "channels.*.dmPolicy",
+        DM_POLICY,
+        "pairing",
+        "who may write directly: strangers that the owner approves, those of `allowFrom`, everybody, nobody",
+    ),
+    key("channels.*.allowFrom", Type::Anything, "nobody", "list of senders, as texts or numbers; `*` for everybody"),
+    key("channels.*.groupPolicy", GROUP_POLICY, "allowlist", "who may write in groups"),
+    key("channels.*.groupAllowFrom", Type::Anything, "allowFrom", "list of senders that may write in groups"),
+    key(
+        "channels.*.groups",
+        Type::Anything,
+        "any group",
+        "groups by id, or `*`: `enabled` (true) and `requireMention` (true)",
+    ),
+    key(
+        "channels.*.dm",
+        Type::Anything,
+        "-",
+        "Slack and Discord: `policy` and `allowFrom`, as `dmPolicy` and `allowFrom`",
+    ),
+    key(
+        "channels.*.textChunkLimit",
+        Type::Whole(1, 65_536),
+        "4000, on Discord 2000",
+        "most characters of one message; longer texts are split",
+    ),
+    key(
+        "channels.*.chunkMode",
+        Type::Choice(&["length", "newline"]),
+        "length",
+        "whether only long texts are split, or each paragraph is a message",
+    ),
+    key(
+        "channels.*.botToken",
+        Type::Secret,
+        "-",
+        "Telegram's (or TELEGRAM_BOT_TOKEN) and Slack's (or SLACK_BOT_TOKEN) token",
+    ),
+    key("channels.*.appToken", Type::Secret, "SLACK_APP_TOKEN", "Slack's second token"),
+    key("channels.*.token", Type::Secret, "DISCORD_BOT_TOKEN", "Discord's token"),
+    key("channels.*.userToken", Type::Secret, "-", "Slack's third token; without effect"),
+    key("channels.*.signingSecret", Type::Secret, "-", "Slack's; without effect"),
+    key("channels.*.webhookSecret", Type::Secret, "-", "Telegram's; without effect"),
+    key("channels.*.tokenFile", Type::Text(TEXT), "-", "file that holds the token"),
+    key(
+        "session.dmScope",
+        Type::Choice(&["main", "per-peer", "per-channel-peer"]),
+        "main",
+        "session of direct messages: the agent's main one, one for each person, or one for each person and channel",
+    ),
+    key("session.identityLinks.*", Type::Texts, "none", "a person's `channel:peer` names, which share one session"),
     key("session.sendPolicy", Type::Anything, "-", "accepted, without effect"),
     key("cron.enabled", Type::Flag, "true", "whether scheduled jobs run by themselves"),
     key(

@@ -26,6 +26,10 @@ pub(super) fn defaults() -> impl Iterator<Item = (&'static str, Value)> {
     })
 }
 
+/// The pattern of channels, of one of them, and of its accounts, which have the keys of a channel.
+const CHANNELS: &str = "channels";
+const CHANNEL: &str = "channels.*";
+const CHANNEL_ACCOUNTS: &str = "channels.*.accounts";
 /// The pattern of the limits' keys.
 pub(super) const LIMITS: &str = "gateway.limits";
 
@@ -66,6 +70,12 @@ pub(super) fn place(pattern: &str) -> Option<Place> {
 
 /// The pattern of a key below a pattern: the key itself, or `*` where any name may stand.
 pub(super) fn below(pattern: &str, name: &str) -> Step {
+    match pattern {
+        // Names of channels are free, but one that nobody knows is a slip worth a warning.
+        CHANNELS if name != "defaults" && !super::channels::is_known(name) => return Step::Unused,
+        CHANNEL_ACCOUNTS => return Step::Known(CHANNEL.to_owned()),
+        _ => {}
+    }
     let exact = join(pattern, name);
     if !name.contains(['*', '[', '.']) && !name.is_empty() {
         if place(&exact).is_some() {

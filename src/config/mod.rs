@@ -8,6 +8,7 @@
 
 pub mod agents;
 mod catalogue;
+pub mod channels;
 mod check;
 pub mod cron;
 mod current;
@@ -53,6 +54,7 @@ pub use resolve::ResolveError;
 use crate::limits;
 use crate::secret::Secret;
 use agents::Agents;
+use channels::Channels;
 use cron::Cron;
 use gateway::Gateway;
 use logging::Logging;
@@ -70,6 +72,8 @@ pub struct Config {
     pub agents: Agents,
     /// Whose conversation is whose.
     pub session: Session,
+    /// Where messages come from and go.
+    pub channels: Channels,
     /// Scheduled jobs.
     pub cron: Cron,
     /// What is written where.
@@ -208,6 +212,7 @@ impl Config {
             gateway: gateway::read(&field, &env, notes),
             agents: agents::read(&field, &env, notes),
             session: session::read(&field),
+            channels: channels::read(&field, &env, notes),
             cron: cron::read(&field, &env),
             logging: logging::read(&field, &env),
             assistant: read_assistant(&field),

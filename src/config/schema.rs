@@ -150,7 +150,8 @@ mod tests {
             at("properties/agents/properties/defaults/properties/model/anyOf").as_array().map(Vec::len),
             Some(2)
         );
-        assert_eq!(at("properties/channels"), json!({}));
+        assert_eq!(at("properties/channels/additionalProperties/properties/botToken/type"), "string");
+        assert_eq!(at("properties/hooks"), json!({}));
         assert_eq!(at("additionalProperties"), true);
     }
 

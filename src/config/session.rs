@@ -1,5 +1,7 @@
 //! `session`: whose conversation is whose, and when it begins anew (methods.md 7.6 and 9.5).
 
+use std::collections::BTreeMap;
+
 use super::tree::Field;
 
 /// The `session` section.
@@ -11,6 +13,22 @@ pub struct Session {
     pub reset: Reset,
     /// Messages that begin a new one, in lower case.
     pub reset_triggers: Vec<String>,
+    /// Which session a direct message belongs to.
+    pub dm_scope: DmScope,
+    /// A person's name by each of their `channel:peer` names, in lower case.
+    pub identity_links: BTreeMap<String, String>,
+}
+
+/// Which session a direct message belongs to (methods.md 7.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum DmScope {
+    /// The agent's main one.
+    #[default]
+    Main,
+    /// One for each person.
+    PerPeer,
+    /// One for each person and channel.
+    PerChannelPeer,
 }
 
 /// Whose conversation is whose.
@@ -60,7 +78,19 @@ pub(super) fn read(root: &Field<'_>) -> Session {
         },
         reset: read_reset(root),
         reset_triggers: triggers,
+        dm_scope: match root.find("session.dmScope").and_then(|field| field.text()) {
+            Some("per-peer") => DmScope::PerPeer,
+            Some("per-channel-peer") => DmScope::PerChannelPeer,
+            _ => DmScope::Main,
+        },
+        identity_links: read_links(root),
     }
+}
+
+fn read_links(root: &Field<'_>) -> BTreeMap<String, String> {
+    let people = root.find("session.identityLinks").map(|links| links.entries()).unwrap_or_default();
+    let names = people.iter().flat_map(|(person, names)| names.items().into_iter().map(move |name| (person, name)));
+    names.filter_map(|(person, name)| Some((name.filled_text()?.to_lowercase(), person.to_lowercase()))).collect()
 }
 
 fn read_reset(root: &Field<'_>) -> Reset {

@@ -75,6 +75,15 @@ const COMMANDS: &[Command] = &[
     Command { names: &["/whoami", "/id"], usage: "/whoami", doc: "who the gateway thinks you are", kind: Kind::WhoAmI },
 ];
 
+/// Whole messages that stop a session's runs, in any case of letters (methods.md 6.1).
+const STOP_PHRASES: [&str; 7] = ["/stop", "stop", "esc", "abort", "wait", "exit", "interrupt"];
+
+/// Whether a message stops the session's runs.
+#[must_use]
+pub fn is_stop(message: &str) -> bool {
+    STOP_PHRASES.contains(&message.trim().to_lowercase().as_str())
+}
+
 /// Splits a message into a command and what stands behind it. Unknown words with a slash are text.
 fn parse<'a>(message: &'a str, resets: &[String]) -> Option<(Kind, &'a str)> {
     let message = message.trim();
@@ -87,18 +96,23 @@ fn parse<'a>(message: &'a str, resets: &[String]) -> Option<(Kind, &'a str)> {
     Some((command.kind, rest.trim()))
 }
 
-/// Carries a command out.
+/// Carries a command out; `who_am_i` describes its sender.
 ///
 /// # Errors
 /// When what it changes can't be saved.
-pub async fn run(gateway: &Rc<Gateway>, caller: &Peer, key: &SessionKey, message: &str) -> Result<Effect, Error> {
+pub async fn run(
+    gateway: &Rc<Gateway>,
+    who_am_i: &dyn Fn() -> String,
+    key: &SessionKey,
+    message: &str,
+) -> Result<Effect, Error> {
     let Some((kind, rest)) = parse(message, &gateway.config.get().session.reset_triggers) else {
         return Ok(Effect::NotACommand);
     };
     let reply = match kind {
         Kind::Help => help(),
         Kind::Status => status(gateway, key),
-        Kind::WhoAmI => who_am_i(caller),
+        Kind::WhoAmI => who_am_i(),
         Kind::Usage => usage(gateway, key),
         Kind::Think => think(gateway, key, rest).await?,
         Kind::Model => model(gateway, key, rest).await?,
@@ -125,7 +139,9 @@ fn help() -> String {
     text
 }
 
-fn who_am_i(caller: &Peer) -> String {
+/// What a connected client is told about itself.
+#[must_use]
+pub fn who_am_i(caller: &Peer) -> String {
     format!(
         "Identity\nClient: {} {} ({})\nName: {}\nRole: {}\nScopes: {}",
         caller.client.id,

@@ -53,6 +53,7 @@ impl Gateway {
             extra_system_prompt: errand.extra_system_prompt,
             origin: Origin::Agent,
             label: None,
+            reach: None,
             renews: false,
             claim,
             memory: Memory { kind: "errand", accepted: None, ended: |_, _| Ok(Rc::from(*b"{}")) },

@@ -76,14 +76,15 @@ impl Gateway {
         let heartbeat_seconds = summary.every_ms.as_u64().unwrap_or(0) / 1000;
         let trouble = self.stores.saver.trouble();
         let (running, queued) = self.runs.counts();
+        let (channels, channel_order, channel_labels) = self.channels.health();
         let snapshot = json!({
             "ok": trouble.is_none(),
             "status": if trouble.is_none() { "ok" } else { "degraded" },
             "ts": now_ms,
             "durationMs": u64::try_from((self.sys.clock.elapsed() - started).as_millis()).unwrap_or(0),
-            "channels": {},
-            "channelOrder": [],
-            "channelLabels": {},
+            "channels": channels,
+            "channelOrder": channel_order,
+            "channelLabels": channel_labels,
             "heartbeatSeconds": heartbeat_seconds,
             "defaultAgentId": default_id,
             "agents": agents,

@@ -8,6 +8,7 @@ pub mod auth;
 pub mod commands;
 pub mod dedupe;
 pub mod delivery;
+pub mod envelope;
 pub mod errand;
 pub mod handshake;
 pub mod health;
@@ -15,6 +16,7 @@ pub mod heartbeat;
 mod heartbeat_text;
 pub mod heartbeat_tokens;
 pub mod identity;
+pub mod inbound;
 pub mod invoke;
 mod job_run;
 pub mod jobs;
@@ -23,6 +25,7 @@ pub mod nodes;
 pub mod pairing;
 pub mod post;
 pub mod presence;
+pub mod reach;
 pub mod reconfigure;
 pub mod reload;
 pub mod restart;
@@ -39,6 +42,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
+use crate::channels::Channels;
 use crate::config::Current;
 use crate::config::first_start::Places;
 use crate::error::Error;
@@ -118,6 +122,10 @@ pub struct Gateway {
     pub heart: Heart,
     /// Lines that wait for a session's next prompt.
     pub system_events: SystemEvents,
+    /// Services where people write to the gateway.
+    pub channels: Channels,
+    /// Messages from them that were taken.
+    seen: inbound::Seen,
     /// Answers that can be given again.
     pub answers: Dedupe,
     /// Phones and other machines that offer commands.
@@ -161,6 +169,8 @@ pub struct Parts {
     pub jobs: Jobs,
     /// Heartbeats.
     pub heart: Heart,
+    /// Services where people write to the gateway.
+    pub channels: Channels,
     /// The log.
     pub journal: Arc<Journal>,
     /// What is known about the configuration beside the one in force.
@@ -204,6 +214,8 @@ impl Gateway {
             jobs: parts.jobs,
             heart: parts.heart,
             system_events: SystemEvents::default(),
+            channels: parts.channels,
+            seen: inbound::Seen::default(),
             journal: parts.journal,
             reload: parts.reload,
             restarts: Restarts::default(),
@@ -377,8 +389,9 @@ impl Gateway {
         });
     }
 
-    /// Everything that happens by itself: ticks, health, scheduled jobs, heartbeats. Until dropped.
+    /// Everything that happens by itself: ticks, health, scheduled jobs, heartbeats, channels. Until dropped.
     pub async fn keep_time(self: Rc<Self>) {
+        self.open_channels();
         let _jobs = self.sys.tasks.spawn(Rc::clone(&self).keep_jobs());
         let _heart = self.sys.tasks.spawn(Rc::clone(&self).keep_heart());
         let clock = &self.sys.clock;
@@ -403,6 +416,7 @@ impl Gateway {
     pub async fn shut_down(self: &Rc<Self>, reason: &str, restart_ms: Option<u64>) {
         self.hub.emit_json(&SHUTDOWN, &json!({"reason": reason, "restartExpectedMs": restart_ms}));
         self.runs.close(Duration::from_millis(SHUTDOWN_GRACE_MS)).await;
+        self.channels.close();
         for peer in self.hub.peers() {
             peer.outbox.close(1012, "service restart");
         }

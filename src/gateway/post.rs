@@ -8,6 +8,7 @@ use jiff::{Timestamp, ToSpan as _};
 
 use super::Gateway;
 use super::dedupe::{Answer, Claim};
+use super::reach::Reach;
 use super::system_events::{Waiting, put_before};
 use crate::config::session::Reset;
 use crate::error::Error;
@@ -42,6 +43,8 @@ pub struct Post {
     pub origin: Origin,
     /// A label for the session.
     pub label: Option<String>,
+    /// The channel over which it came, which the session remembers.
+    pub reach: Option<Reach>,
     /// Whether a session that is too old begins anew (methods.md 7.6).
     pub renews: bool,
     /// The run's id as an idempotency key.
@@ -141,10 +144,17 @@ impl Gateway {
         }
         // The newest timestamp is a convenience; a session's existence and settings are not.
         let is_known = old.as_ref().is_some_and(|entry| entry.session_id.is_some());
-        let durability = if is_known && post.label.is_none() { Durability::Lazy } else { Durability::Forced };
+        let durability = if is_known && post.label.is_none() && post.reach.is_none() {
+            Durability::Lazy
+        } else {
+            Durability::Forced
+        };
         let entry = sessions.update(&post.key, durability, |entry| {
             if let Some(label) = &post.label {
                 entry.label = Some(label.clone());
+            }
+            if let Some(reach) = &post.reach {
+                reach.came_in(entry);
             }
         })?;
         let file = self.transcript(&post.key, &entry)?;

@@ -171,6 +171,9 @@ impl Gateway {
         log::set_max_level(self.journal.max_level());
         self.auth.require(required(credential));
         self.config.replace(Rc::clone(config));
+        if let Err(error) = self.channels.apply(&config.channels) {
+            log::error!("the delivery queue of a channel can't be read, so nothing is sent on it: {error}");
+        }
     }
 
     /// Looks at the configuration's files every two seconds, until dropped.

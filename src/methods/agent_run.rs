@@ -5,9 +5,11 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::agents::agent_for;
+use crate::channels::known;
 use crate::error::{Code, Error};
 use crate::gateway::attachments::{self, Attachment};
 use crate::gateway::dedupe::{Answer, Claim};
+use crate::gateway::delivery::{DeliveryTarget, LAST};
 use crate::gateway::post::{Memory, Post};
 use crate::later;
 use crate::limits::{RUN_ID_CHARS, SESSION_KEY_BYTES};
@@ -55,7 +57,7 @@ crate::wire! {
         session_id: Option<String> = text_within(0, SESSION_KEY_BYTES),
         to: Option<String>,
         reply_to: Option<String>,
-        /// Where the answer goes with `deliver`; this version has no channels.
+        /// Where the answer goes with `deliver`; the session's last channel by default, `whatsapp` without one.
         channel: Option<String>,
         reply_channel: Option<String>,
         account_id: Option<String>,
@@ -99,8 +101,8 @@ async fn agent(cx: Cx, params: AgentParams) -> Result<Value, Error> {
     let accepted = json!({"runId": run_id, "status": "accepted", "acceptedAt": cx.gateway.sys.clock.now_ms()});
     let early = Ok(accepted.to_string().into_bytes().into());
     let memory = Memory { kind: KIND, accepted: Some(early), ended: end_of };
-    let started = match prepare(&cx, params, claim, memory)? {
-        Ok(post) => cx.gateway.post(post)?.accepted.wait().await?,
+    let (started, delivery) = match prepare(&cx, params, claim, memory)? {
+        Ok((post, delivery)) => (cx.gateway.post(post)?.accepted.wait().await?, delivery),
         // Found too late for a plain refusal, by the order of the reference: accepted, then failed.
         Err(problem) => {
             let failure = failed(&run_id, &problem);
@@ -110,7 +112,19 @@ async fn agent(cx: Cx, params: AgentParams) -> Result<Value, Error> {
         }
     };
     cx.ack(&accepted);
+    let delivered = delivery.map(|target| cx.gateway.deliver_answer_of(&started, target));
     let outcome = started.outcome.wait().await;
+    if let Some(Err(problem)) = match delivered {
+        Some(delivered) => Some(delivered.wait().await),
+        None => None,
+    } {
+        // On the main session a failure is only logged (methods.md 3.2).
+        if !started.ask.key.is_main() {
+            let failure = failed(&run_id, &problem.message);
+            answers.put(KIND, &run_id, Err(failure.clone()), cx.gateway.uptime_ms());
+            return Err(failure);
+        }
+    }
     answer_of(&started, &outcome)
 }
 
@@ -119,11 +133,14 @@ pub(super) fn end_of(run: &Run, outcome: &Outcome) -> Answer {
     answer_of(run, outcome).map(|payload| payload.to_string().into_bytes().into())
 }
 
+/// A message, and where its answer is delivered to.
+type Prepared = (Post, Option<DeliveryTarget>);
+
 /// Checks in the order of the reference. The outer error is a plain refusal; the inner one ends a run
 /// that was accepted (methods.md 3.1 and 3.2).
-fn prepare(cx: &Cx, params: AgentParams, claim: Claim, memory: Memory) -> Result<Result<Post, String>, Error> {
+fn prepare(cx: &Cx, params: AgentParams, claim: Claim, memory: Memory) -> Result<Result<Prepared, String>, Error> {
     if let Some(channel) = params.reply_channel.as_ref().or(params.channel.as_ref()) {
-        if !matches!(channel.as_str(), "last" | "webchat") && !KNOWN_CHANNELS.contains(&channel.as_str()) {
+        if channel != LAST && !known::is_way(channel) {
             return Err(Error::invalid(format!("invalid {} params: unknown channel: {channel}", cx.method())));
         }
     }
@@ -170,13 +187,16 @@ fn prepare(cx: &Cx, params: AgentParams, claim: Claim, memory: Memory) -> Result
         (None, Some(seconds)) => Duration::from_secs(seconds),
         (None, None) => Duration::from_secs(cx.gateway.config.get().agents.defaults.timeout_seconds),
     };
-    if params.deliver == Some(true) {
-        let channel = params.reply_channel.or(params.channel).unwrap_or_else(|| "whatsapp".into());
-        return Ok(Err(format!("Unknown channel: {channel}")));
-    }
+    let delivery = match params.deliver {
+        Some(true) => match delivery(cx, &params, &key) {
+            Ok(target) => Some(target),
+            Err(problem) => return Ok(Err(problem)),
+        },
+        _ => None,
+    };
     content.push(Block::Text { text: message.to_owned() });
     content.extend(images);
-    Ok(Ok(Post {
+    let post = Post {
         run_id: params.idempotency_key,
         key,
         shown_key,
@@ -188,14 +208,39 @@ fn prepare(cx: &Cx, params: AgentParams, claim: Claim, memory: Memory) -> Result
         extra_system_prompt: params.extra_system_prompt.filter(|text| !text.trim().is_empty()),
         origin: Origin::Agent,
         label: params.label,
+        reach: None,
         renews: params.session_key.is_none(),
         claim,
         memory,
-    }))
+    };
+    Ok(Ok((post, delivery)))
 }
 
-/// Channels that the field knows; naming one is no mistake, though this version has none of them.
-const KNOWN_CHANNELS: [&str; 7] = ["telegram", "whatsapp", "discord", "googlechat", "slack", "signal", "imessage"];
+/// Where the answer is delivered to, checked before the run (methods.md 3.2).
+fn delivery(cx: &Cx, params: &AgentParams, key: &SessionKey) -> Result<DeliveryTarget, String> {
+    let entry = cx.gateway.stores.sessions.get(key).unwrap_or_default();
+    let wished = |first: &Option<String>, second: &Option<String>| first.clone().or_else(|| second.clone());
+    let mut channel = wished(&params.reply_channel, &params.channel);
+    let knows_none = entry.delivery_context.is_none() && entry.last_channel.is_none();
+    if knows_none && channel.as_deref().is_none_or(|channel| channel == LAST) {
+        channel = Some(known::DEFAULT.to_owned());
+    }
+    let to = wished(&params.reply_to, &params.to);
+    let unknown = |channel: &str| format!("Unknown channel: {channel}");
+    let Some(mut target) = DeliveryTarget::of(&entry, channel.as_deref(), to.as_deref()) else {
+        let channel = channel.unwrap_or_else(|| LAST.to_owned());
+        // A channel that can't be used needs no recipient to be refused.
+        let meta = known::find(&channel).ok_or_else(|| unknown(&channel))?;
+        cx.gateway.channels.sender(meta, None).map_err(|_| unknown(&channel))?;
+        return Err(format!("Delivering to {channel} requires a recipient (--to)"));
+    };
+    target.account_id = wished(&params.reply_account_id, &params.account_id).or(target.account_id);
+    match cx.gateway.recipient(&target) {
+        Ok(_) => Ok(target),
+        Err(error) if error.code == Code::InvalidRequest => Err(error.message.trim_start_matches("Error: ").to_owned()),
+        Err(_) => Err(unknown(&target.channel)),
+    }
+}
 
 fn failed(run_id: &str, problem: &str) -> Error {
     let text = format!("Error: {problem}");

@@ -10,6 +10,8 @@ use crate::error::Error;
 use crate::gateway::attachments::{self, Attachment};
 use crate::gateway::commands;
 use crate::gateway::dedupe::Answer;
+use crate::gateway::delivery::DeliveryTarget;
+use crate::gateway::envelope;
 use crate::gateway::post::{Memory, Post, store_error};
 use crate::limits::{RUN_ID_CHARS, SESSION_KEY_BYTES};
 use crate::rpc::{Cx, Method};
@@ -61,8 +63,6 @@ pub const METHODS: &[Method] = &[
 
 /// Kind of remembered answers (methods.md 1.3).
 const KIND: &str = "chat";
-/// Whole messages that stop a session's runs, in any case of letters (methods.md 6.1).
-const STOP_PHRASES: [&str; 7] = ["/stop", "stop", "esc", "abort", "wait", "exit", "interrupt"];
 
 crate::wire! {
     /// A message for a session.
@@ -73,7 +73,7 @@ crate::wire! {
         idempotency_key: String = text_within(1, RUN_ID_CHARS),
         /// Thinking level of this run alone.
         thinking: Option<String>,
-        /// Accepted and ignored, as in the reference.
+        /// Whether the answer also goes to the channel over which the session was last reached, if there is one.
         deliver: Option<bool>,
         attachments: Option<Vec<Attachment>>,
         /// The run is stopped after this time.
@@ -89,7 +89,7 @@ async fn send(cx: Cx, params: SendParams) -> Result<Value, Error> {
         return Err(Error::invalid("send blocked by session policy"));
     }
     let message = params.message.trim();
-    if STOP_PHRASES.contains(&message.to_lowercase().as_str()) {
+    if commands::is_stop(message) {
         return Ok(stop_all(&cx, &key, Stop::Phrase).await);
     }
     let run_id = params.idempotency_key.clone();
@@ -104,7 +104,7 @@ async fn send(cx: Cx, params: SendParams) -> Result<Value, Error> {
         let reply = "I see no text in your message.".to_owned();
         return say(&cx, &key, &params.session_key, &run_id, reply).await;
     }
-    match commands::run(gateway, &cx.caller, &key, message).await? {
+    match commands::run(gateway, &|| commands::who_am_i(&cx.caller), &key, message).await? {
         commands::Effect::NotACommand => {}
         commands::Effect::Reply(reply) => return say(&cx, &key, &params.session_key, &run_id, reply).await,
         commands::Effect::Ask(text) => content = vec![Block::Text { text }],
@@ -127,11 +127,20 @@ async fn send(cx: Cx, params: SendParams) -> Result<Value, Error> {
         extra_system_prompt: None,
         origin: Origin::Chat,
         label: None,
+        reach: None,
         renews: true,
         claim,
         memory: Memory { kind: KIND, accepted: None, ended: end_of },
     })?;
-    posted.accepted.wait().await?;
+    let run = posted.accepted.wait().await?;
+    if params.deliver == Some(true) {
+        let entry = gateway.stores.sessions.get(&run.ask.key).unwrap_or_default();
+        let target = DeliveryTarget::of(&entry, None, None).filter(|target| gateway.recipient(target).is_ok());
+        if let Some(target) = target {
+            // A failure is logged there; the answer is in the chat all the same.
+            drop(gateway.deliver_answer_of(&run, target));
+        }
+    }
     Ok(json!({"runId": run_id, "status": "started"}))
 }
 
@@ -268,27 +277,22 @@ fn history(cx: &Cx, params: HistoryParams) -> Result<History, Error> {
     })
 }
 
-/// The original writes `[message_id: …]` lines into user messages and takes them out again for
-/// clients (methods.md 6.1); a state directory of its has them.
+/// Takes the envelope of a channel and the `[message_id: …]` lines out of user messages for clients
+/// (methods.md 6.2).
 fn without_envelope(raw: Box<RawValue>) -> Box<RawValue> {
-    const MARK: &str = "[message_id: ";
-    if !raw.get().contains(MARK) {
+    if !raw.get().contains("[message_id: ") {
         return raw;
     }
     let Ok(mut message) = serde_json::from_str::<Value>(raw.get()) else { return raw };
     if message.get("role").and_then(Value::as_str) != Some("user") {
         return raw;
     }
-    let strip = |text: &mut String| {
-        let kept: Vec<_> = text.lines().filter(|line| !(line.starts_with(MARK) && line.ends_with(']'))).collect();
-        *text = kept.join("\n");
-    };
     match message.get_mut("content") {
-        Some(Value::String(text)) => strip(text),
+        Some(Value::String(text)) => *text = envelope::unwrap(text),
         Some(Value::Array(blocks)) => {
             for block in blocks {
                 if let Some(Value::String(text)) = block.get_mut("text") {
-                    strip(text);
+                    *text = envelope::unwrap(text);
                 }
             }
         }

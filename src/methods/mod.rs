@@ -6,6 +6,7 @@
 pub mod agent_run;
 pub mod agents;
 pub mod approvals;
+pub mod channels;
 pub mod chat;
 pub mod config;
 pub mod cron;
@@ -15,6 +16,7 @@ pub mod logs;
 pub mod node_pairing;
 pub mod node_side;
 pub mod nodes;
+pub mod send;
 pub mod sessions;
 pub mod sessions_change;
 pub mod system;
@@ -44,6 +46,8 @@ pub const GROUPS: &[&[Method]] = &[
     nodes::METHODS,
     node_side::METHODS,
     chat::METHODS,
+    channels::METHODS,
+    send::METHODS,
     cron::METHODS,
     heartbeat::METHODS,
 ];

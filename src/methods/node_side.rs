@@ -208,6 +208,7 @@ async fn post(cx: &Cx, asked: Asked<'_>, origin: Origin, memory: Memory) -> Resu
         extra_system_prompt: None,
         origin,
         label: None,
+        reach: None,
         renews: true,
         claim,
         memory,

@@ -211,7 +211,7 @@ fn status(cx: &Cx, _: Ignored) -> Result<Status, Error> {
         storage_trouble: gateway.stores.saver.trouble(),
         log_trouble: gateway.journal.trouble().map(|trouble| trouble.message),
         heartbeat: HeartbeatStatus { default_agent_id: default_agent.id.clone(), agents: heartbeats.collect() },
-        channel_summary: Vec::new(),
+        channel_summary: gateway.channels.lines(),
         queued_system_events: gateway.system_events.texts(&gateway.main_key(&default_agent.id)),
         sessions: SessionStatus {
             paths: config.agents.list.iter().map(|agent| gateway.index_path(&agent.id)).collect(),

@@ -121,6 +121,7 @@ impl Turn {
             extra_system_prompt: built.instructions,
             origin: Origin::Agent,
             label: None,
+            reach: None,
             renews: false,
             claim,
             memory: Memory { kind: "http", accepted: None, ended: |_, _| Ok(Rc::from(*b"{}")) },

@@ -60,6 +60,8 @@ pub struct Furnishing {
     pub tools: Rc<dyn Tools>,
     /// The configuration's `cron` and `agents.defaults.heartbeat`.
     pub own_accord: (&'static str, &'static str),
+    /// The configuration's `channels`.
+    pub channels: &'static str,
 }
 
 impl Furnishing {
@@ -72,6 +74,7 @@ impl Furnishing {
             play: Rc::new(play),
             tools: Rc::new(NoTools),
             own_accord: ("{}", "{}"),
+            channels: "{}",
         }
     }
 
@@ -84,13 +87,14 @@ impl Furnishing {
     fn config(&self) -> Config {
         let limits: Vec<_> = self.limits.iter().map(|(key, value)| format!("{key}:{value}")).collect();
         let text = format!(
-            "{{gateway:{{limits:{{{}}}}}, session:{{reset:{{mode:'never'}}}}, cron:{},
+            "{{gateway:{{limits:{{{}}}}}, session:{{reset:{{mode:'never'}}}}, channels:{}, cron:{},
               agents:{{defaults:{{heartbeat:{},model:{{primary:'one/m',fallbacks:['two/c']}},verboseDefault:'on',timeoutSeconds:240,maxConcurrent:{}}}}},
               models:{{providers:{{
                 one:{{baseUrl:'https://one.example/v1',apiKey:'sk-simulated-one',models:[{{id:'m'}}]}},
                 two:{{api:'anthropic-messages',baseUrl:'https://two.example',apiKey:'sk-simulated-two',models:[{{id:'c'}}]}},
               }}}}}}",
             limits.join(","),
+            self.channels,
             self.own_accord.0,
             self.own_accord.1,
             self.runs_at_once
