@@ -310,6 +310,7 @@ golden! {
     agent_runs_fail_as_written: "agent_errors.jsonl" on BOTH;
     chats_go_as_written: "chat.jsonl" on BOTH;
     commands_are_answered_as_written: "commands.jsonl" on BOTH;
+    every_request_of_the_guide_works_as_the_guide_shows_it: "guide_requests.jsonl" on [Dialect::Guide];
     sessions_are_listed_and_changed_as_written: "sessions.jsonl" on BOTH;
     nodes_are_asked_and_answer_as_written: "nodes.jsonl" on BOTH;
     commands_are_approved_as_written: "approvals.jsonl" on BOTH;
