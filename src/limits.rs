@@ -327,6 +327,30 @@ pub const SYSTEM_EVENTS: usize = 20;
 pub const SYSTEM_EVENT_SESSIONS: usize = 200;
 /// A system event, characters. A longer one is cut.
 pub const SYSTEM_EVENT_CHARS: usize = 9000;
+/// Skills of one agent. Further ones are left out.
+pub const SKILLS: usize = 300;
+/// Directories that are looked through for skills, for each directory of the configuration. Further ones are not.
+pub const SKILL_DIRS: usize = 1000;
+/// Directories below each other in which skills are looked for.
+pub const SKILL_DEPTH: usize = 6;
+/// Beginning of a SKILL.md that is read for its front matter, bytes.
+pub const SKILL_HEAD_BYTES: usize = 16 * 1024;
+/// Entries of one list in a SKILL.md. Further ones are left out.
+pub const SKILL_ITEMS: usize = 64;
+/// A skill's description in the system prompt, characters. A longer one is cut.
+pub const SKILL_DESCRIPTION_CHARS: usize = 300;
+/// The list of skills in the system prompt, bytes. The last ones are left out.
+pub const SKILLS_PROMPT_BYTES: usize = 16 * 1024;
+/// Output of an installer that is kept, bytes each for its two outputs. The beginning is dropped.
+pub const INSTALL_OUTPUT_BYTES: usize = 32 * 1024;
+/// Longest installation, ms (methods.md 12.3). A longer one is cut to it.
+pub const INSTALL_MS_MAX: u64 = 900_000;
+/// A file that a skill downloads, bytes.
+pub const DOWNLOAD_BYTES: u64 = 512 * 1024 * 1024;
+/// Programs that the gateway runs at once. Further ones are refused.
+pub const PROCESSES: usize = 8;
+/// A line of a program's output as the log tells it, bytes. A longer one is cut.
+pub const PROCESS_LINE_BYTES: usize = 512;
 /// Threads that wait for the disk at once. Host names are looked up by another one for each run that goes.
 pub const POOL_THREADS: usize = 2;
 
@@ -421,6 +445,15 @@ pub const FIXED: &[(&str, u64, &str)] = &[
     ("run logs", CRON_LOG_FILES as u64, "the oldest of removed jobs leave"),
     ("system events that wait in one session", SYSTEM_EVENTS as u64, "the oldest leaves"),
     ("sessions with waiting system events", SYSTEM_EVENT_SESSIONS as u64, "the oldest is forgotten"),
+    ("skills of one agent", SKILLS as u64, "further ones are left out"),
+    ("directories looked through for skills", SKILL_DIRS as u64, "further ones are not"),
+    ("front matter of a SKILL.md, bytes", SKILL_HEAD_BYTES as u64, "the skill is left out"),
+    ("list of skills in the prompt, bytes", SKILLS_PROMPT_BYTES as u64, "the last ones are left out"),
+    ("kept output of an installer, bytes", INSTALL_OUTPUT_BYTES as u64, "the beginning is dropped"),
+    ("longest installation, ms", INSTALL_MS_MAX, "it is killed"),
+    ("file that a skill downloads, bytes", DOWNLOAD_BYTES, "the installation fails"),
+    ("programs that run at once", PROCESSES as u64, "UNAVAILABLE"),
+    ("line of a program's output in the log, bytes", PROCESS_LINE_BYTES as u64, "cut"),
     ("threads that wait for the disk", POOL_THREADS as u64, "the next one waits"),
     ("message that a command takes from a gateway, bytes", CLIENT_MESSAGE_BYTES as u64, "the command fails"),
     ("standard input of a command, bytes", CLIENT_INPUT_BYTES, "the command fails"),

@@ -50,6 +50,7 @@ use crate::journal::Journal;
 use crate::limits::{Limits, SHUTDOWN_GRACE_MS};
 use crate::nodes::Nodes;
 use crate::runs::Runs;
+use crate::skills::install::Desk;
 use crate::stores::{KeyRules, SessionKey, Stores};
 use crate::sys::Sys;
 use crate::wire::handshake::{Client, Connect, Grant, Hello, Policy, Role, SessionDefaults};
@@ -132,6 +133,8 @@ pub struct Gateway {
     pub restarts: Restarts,
     /// The wizard, if one runs.
     pub wizards: Wizards,
+    /// The installation for a skill, if one goes.
+    pub installs: Desk,
     /// By dialect: the method and event names that hello-ok lists.
     offered: Vec<(Vec<&'static str>, Vec<&'static str>)>,
     next_connection: Cell<u64>,
@@ -208,6 +211,7 @@ impl Gateway {
             reload: parts.reload,
             restarts: Restarts::default(),
             wizards: Wizards::default(),
+            installs: Desk::default(),
         });
         gateway.take_health();
         gateway

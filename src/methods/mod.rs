@@ -17,6 +17,7 @@ pub mod node_side;
 pub mod nodes;
 pub mod sessions;
 pub mod sessions_change;
+pub mod skills;
 pub mod system;
 pub mod update;
 pub mod usage;
@@ -35,6 +36,7 @@ pub const GROUPS: &[&[Method]] = &[
     config::METHODS,
     wizard::METHODS,
     update::METHODS,
+    skills::METHODS,
     agents::METHODS,
     sessions::METHODS,
     sessions_change::METHODS,
