@@ -327,6 +327,12 @@ pub const SYSTEM_EVENTS: usize = 20;
 pub const SYSTEM_EVENT_SESSIONS: usize = 200;
 /// A system event, characters. A longer one is cut.
 pub const SYSTEM_EVENT_CHARS: usize = 9000;
+/// Signatures of hooks that are remembered so that each is taken once. The oldest leaves.
+pub const HOOK_SIGNATURES: usize = 1024;
+/// A hook's message after its values are filled in, characters. A longer one is cut.
+pub const HOOK_TEXT_CHARS: usize = 32 * 1024;
+/// Body of a request to /tools/invoke, bytes.
+pub const TOOLS_INVOKE_BYTES: usize = 2 * 1024 * 1024;
 /// Skills of one agent. Further ones are left out.
 pub const SKILLS: usize = 300;
 /// Directories that are looked through for skills, for each directory of the configuration. Further ones are not.
@@ -445,6 +451,9 @@ pub const FIXED: &[(&str, u64, &str)] = &[
     ("run logs", CRON_LOG_FILES as u64, "the oldest of removed jobs leave"),
     ("system events that wait in one session", SYSTEM_EVENTS as u64, "the oldest leaves"),
     ("sessions with waiting system events", SYSTEM_EVENT_SESSIONS as u64, "the oldest is forgotten"),
+    ("signatures of hooks that are remembered", HOOK_SIGNATURES as u64, "the oldest is forgotten"),
+    ("message of a hook, characters", HOOK_TEXT_CHARS as u64, "cut"),
+    ("body of /tools/invoke, bytes", TOOLS_INVOKE_BYTES as u64, "HTTP 413"),
     ("skills of one agent", SKILLS as u64, "further ones are left out"),
     ("directories looked through for skills", SKILL_DIRS as u64, "further ones are not"),
     ("front matter of a SKILL.md, bytes", SKILL_HEAD_BYTES as u64, "the skill is left out"),

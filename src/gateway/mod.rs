@@ -14,6 +14,7 @@ pub mod health;
 pub mod heartbeat;
 mod heartbeat_text;
 pub mod heartbeat_tokens;
+pub mod hooks;
 pub mod identity;
 pub mod invoke;
 mod job_run;
@@ -60,6 +61,7 @@ use dedupe::Dedupe;
 use handshake::Origin;
 use health::Health;
 use heartbeat::Heart;
+use hooks::Signatures;
 use invoke::Flights;
 use jobs::Jobs;
 use pairing::Cleared;
@@ -135,6 +137,8 @@ pub struct Gateway {
     pub wizards: Wizards,
     /// The installation for a skill, if one goes.
     pub installs: Desk,
+    /// Signatures of hooks that were taken.
+    pub signatures: Signatures,
     /// By dialect: the method and event names that hello-ok lists.
     offered: Vec<(Vec<&'static str>, Vec<&'static str>)>,
     next_connection: Cell<u64>,
@@ -212,6 +216,7 @@ impl Gateway {
             restarts: Restarts::default(),
             wizards: Wizards::default(),
             installs: Desk::default(),
+            signatures: Signatures::default(),
         });
         gateway.take_health();
         gateway

@@ -141,6 +141,7 @@ impl Exchange {
         let verb_fits = match route.verb {
             Verb::Get => matches!(*request.method(), Method::GET | Method::HEAD),
             Verb::Post => request.method() == Method::POST,
+            Verb::Any => true,
         };
         if !verb_fits {
             return web::text(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed");
@@ -168,6 +169,7 @@ impl Exchange {
             gateway: Rc::clone(gateway),
             method: head.method,
             path: head.uri.path().to_owned(),
+            query: head.uri.query().unwrap_or_default().to_owned(),
             headers: head.headers,
             body,
             origin,
