@@ -29,8 +29,8 @@ use crate::runs::choice::LocalServer;
 use crate::runs::tools::Tools;
 use crate::runs::{Context, Runs};
 use crate::stores::{
-    DeviceStore, ExecApprovals, NodeNames, NodePairStore, Saver, SessionStore, StoreError, Stores, TranscriptStore,
-    UsageStore, VoiceWake,
+    DeviceStore, ExecApprovals, NodeNames, NodePairStore, Saver, SessionStore, SpeechPrefs, StoreError, Stores,
+    TranscriptStore, UsageStore, VoiceWake,
 };
 use crate::sys::Sys;
 use crate::wire::DIALECTS;
@@ -83,9 +83,20 @@ pub fn assemble(start: Start) -> Result<Front, StoreError> {
     let jobs = Jobs::new(book.clone(), RunLog::beside(&sys, &saver, book.path())?);
     let exec_approvals = ExecApprovals::new(&sys, &saver, &places.state_dir);
     let voice_wake = VoiceWake::load(&sys, &saver, &places.state_dir)?;
+    let speech = SpeechPrefs::load(&sys, &saver, &places.state_dir)?;
     let node_names = NodeNames::load(&sys, &saver, &places.state_dir)?;
-    let stores =
-        Stores { saver, sessions, transcripts, usage, devices, node_pairs, exec_approvals, voice_wake, node_names };
+    let stores = Stores {
+        saver,
+        sessions,
+        transcripts,
+        usage,
+        devices,
+        node_pairs,
+        exec_approvals,
+        voice_wake,
+        speech,
+        node_names,
+    };
 
     let rules = Rc::new(Rules {
         trusted_proxies: config.gateway.trusted_proxies.clone(),

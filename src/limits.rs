@@ -333,6 +333,16 @@ pub const HOOK_SIGNATURES: usize = 1024;
 pub const HOOK_TEXT_CHARS: usize = 32 * 1024;
 /// Body of a request to /tools/invoke, bytes.
 pub const TOOLS_INVOKE_BYTES: usize = 2 * 1024 * 1024;
+/// A text that is spoken, characters. A longer one is refused.
+pub const SPEECH_TEXT_CHARS: usize = 4096;
+/// A spoken text as a file, bytes. A larger one is removed.
+pub const SPEECH_FILE_BYTES: u64 = 16 * 1024 * 1024;
+/// Spoken texts that are kept. The oldest is removed.
+pub const SPEECH_FILES: usize = 20;
+/// How long a spoken text is kept, ms; older ones are removed with the next one.
+pub const SPEECH_AGE_MS: u64 = 24 * 60 * 60 * 1000;
+/// Longest time for speaking a text, ms.
+pub const SPEECH_MS: u64 = 60 * 1000;
 /// Skills of one agent. Further ones are left out.
 pub const SKILLS: usize = 300;
 /// Directories that are looked through for skills, for each directory of the configuration. Further ones are not.
@@ -454,6 +464,11 @@ pub const FIXED: &[(&str, u64, &str)] = &[
     ("signatures of hooks that are remembered", HOOK_SIGNATURES as u64, "the oldest is forgotten"),
     ("message of a hook, characters", HOOK_TEXT_CHARS as u64, "cut"),
     ("body of /tools/invoke, bytes", TOOLS_INVOKE_BYTES as u64, "HTTP 413"),
+    ("text that is spoken, characters", SPEECH_TEXT_CHARS as u64, "INVALID_REQUEST"),
+    ("spoken text as a file, bytes", SPEECH_FILE_BYTES, "removed; UNAVAILABLE"),
+    ("spoken texts that are kept", SPEECH_FILES as u64, "the oldest is removed"),
+    ("time for which a spoken text is kept, ms", SPEECH_AGE_MS, "removed with the next one"),
+    ("time for speaking a text, ms", SPEECH_MS, "given up"),
     ("skills of one agent", SKILLS as u64, "further ones are left out"),
     ("directories looked through for skills", SKILL_DIRS as u64, "further ones are not"),
     ("front matter of a SKILL.md, bytes", SKILL_HEAD_BYTES as u64, "the skill is left out"),

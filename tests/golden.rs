@@ -16,6 +16,7 @@
 //! | `connect`, `with` | opens another connection of that name; `with` changes the handshake's params |
 //! | `close`, `hang_up` | the next frame on that connection (`on`) is this close; that connection is ended by us |
 //! | `open`, `first`, `text`, `frames` | a socket at that path, what is sent first, and all frames up to the close |
+//! | `file`, `text` | writes a file below the directory that holds the configuration and `state` |
 //! | `only` | the step is for that dialect alone |
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may panic, in its helpers too")]
 #![allow(clippy::disallowed_methods, reason = "tests start processes and read their files")]
@@ -42,7 +43,7 @@ struct Play {
     wrong: Vec<String>,
     // Last, so that they are gone after the gateway.
     _model: FakeModel,
-    _dir: TempDir,
+    dir: TempDir,
 }
 
 fn play(file: &str, steps: &str, dialects: &[Dialect]) {
@@ -87,7 +88,7 @@ impl Play {
             place: String::new(),
             wrong: Vec::new(),
             _model: model,
-            _dir: dir,
+            dir,
         }
     }
 
@@ -126,6 +127,10 @@ impl Play {
             }
         } else if let Some(text) = step["send"].as_str() {
             self.send(text, &step["reply"]);
+        } else if let Some(path) = step["file"].as_str() {
+            let path = self.dir.path().join(path);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, step["text"].as_str().unwrap()).unwrap();
         } else if let Some(name) = step["connect"].as_str() {
             let client = Client::connect_with(self.gateway.port, self.dialect, &step["with"]);
             self.clients.insert(name.to_owned(), client);
@@ -303,5 +308,7 @@ golden! {
     the_wizard_asks_as_written: "wizard.jsonl" on BOTH;
     scheduled_jobs_go_as_written: "cron.jsonl" on BOTH;
     heartbeats_go_as_written: "heartbeat.jsonl" on BOTH;
+    skills_are_told_and_changed_as_written: "skills.jsonl" on BOTH;
+    speech_goes_as_written: "speech.jsonl" on BOTH;
     scopes_are_enforced_as_written: "scopes.jsonl" on BOTH;
 }

@@ -55,6 +55,14 @@ const REFERENCE: &[(&str, &str)] = &[
     ("talk.mode", "write"),
     ("voicewake.get", "read"),
     ("voicewake.set", "write"),
+    ("tts.status", "read"),
+    ("tts.providers", "read"),
+    ("tts.enable", "write"),
+    ("tts.disable", "write"),
+    ("tts.convert", "write"),
+    ("tts.setProvider", "write"),
+    ("web.login.start", "admin"),
+    ("web.login.wait", "admin"),
     ("node.list", "read"),
     ("node.describe", "read"),
     ("node.rename", "pairing"),
@@ -91,7 +99,7 @@ const REFERENCE: &[(&str, &str)] = &[
 ];
 
 /// Methods that the reference doesn't list in hello-ok though they can be called.
-const HIDDEN: [&str; 3] = ["connect", "sessions.resolve", "chat.inject"];
+const HIDDEN: [&str; 5] = ["connect", "sessions.resolve", "chat.inject", "web.login.start", "web.login.wait"];
 
 fn peer(dialect: &'static dyn Dialect, role: Role, scopes: &[&str]) -> Peer {
     let client = Client {

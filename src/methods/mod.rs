@@ -18,6 +18,7 @@ pub mod nodes;
 pub mod sessions;
 pub mod sessions_change;
 pub mod skills;
+pub mod speech;
 pub mod system;
 pub mod update;
 pub mod usage;
@@ -33,6 +34,7 @@ pub const GROUPS: &[&[Method]] = &[
     usage::METHODS,
     approvals::METHODS,
     voice::METHODS,
+    speech::METHODS,
     config::METHODS,
     wizard::METHODS,
     update::METHODS,

@@ -106,6 +106,7 @@ impl Home {
             stores: Stores {
                 exec_approvals: ExecApprovals::new(&sys, &saver, state),
                 voice_wake: VoiceWake::load(&sys, &saver, state).unwrap(),
+                speech: crate::stores::SpeechPrefs::load(&sys, &saver, state).unwrap(),
                 node_names: NodeNames::load(&sys, &saver, state).unwrap(),
                 saver,
                 sessions,

@@ -50,6 +50,7 @@ impl Source<'_> {
             return query_value(self.query, name).filter(|_| name != "token");
         }
         match path {
+            "" => return None,
             "path" => return Some(self.path.to_owned()),
             "now" => return Some(self.now.to_owned()),
             _ => {}

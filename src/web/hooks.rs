@@ -173,14 +173,13 @@ async fn mapped(call: &Call, mapping: &Mapping, body: &Value, below: &str) -> Ou
     // Values come from whoever wrote the mail or the issue, not from the owner.
     let mark = format!("from-outside-{}", gateway.sys.chance.hex::<4>());
     let template = if mapping.wakes { &mapping.text_template } else { &mapping.message_template };
-    let filled = |mark: Option<&str>| template.as_deref().map(|text| fill(text, &source, mark)).unwrap_or_default();
-    if filled(None).is_empty() {
+    let message = template.as_deref().map(|text| fill(text, &source, Some(&mark))).unwrap_or_default();
+    if message.is_empty() {
         return Ok(nothing());
     }
     log::info!("hook {}: {below}", mapping.id);
-    let message = filled(Some(&mark));
     if mapping.wakes {
-        gateway.hook_wakes(&filled(None), mapping.now, &format!("hook:{}", mapping.id));
+        gateway.hook_wakes(&message, mapping.now, &format!("hook:{}", mapping.id));
         return Ok(woken(mapping.now));
     }
     let plain =
