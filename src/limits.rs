@@ -333,6 +333,8 @@ pub const HOOK_SIGNATURES: usize = 1024;
 pub const HOOK_TEXT_CHARS: usize = 32 * 1024;
 /// Body of a request to /tools/invoke, bytes.
 pub const TOOLS_INVOKE_BYTES: usize = 2 * 1024 * 1024;
+/// A picture of an agent in its workspace, bytes. A larger one is passed over.
+pub const AVATAR_BYTES: u64 = 2 * 1024 * 1024;
 /// A text that is spoken, characters. A longer one is refused.
 pub const SPEECH_TEXT_CHARS: usize = 4096;
 /// A spoken text as a file, bytes. A larger one is removed.
@@ -464,6 +466,7 @@ pub const FIXED: &[(&str, u64, &str)] = &[
     ("signatures of hooks that are remembered", HOOK_SIGNATURES as u64, "the oldest is forgotten"),
     ("message of a hook, characters", HOOK_TEXT_CHARS as u64, "cut"),
     ("body of /tools/invoke, bytes", TOOLS_INVOKE_BYTES as u64, "HTTP 413"),
+    ("picture of an agent, bytes", AVATAR_BYTES, "passed over"),
     ("text that is spoken, characters", SPEECH_TEXT_CHARS as u64, "INVALID_REQUEST"),
     ("spoken text as a file, bytes", SPEECH_FILE_BYTES, "removed; UNAVAILABLE"),
     ("spoken texts that are kept", SPEECH_FILES as u64, "the oldest is removed"),

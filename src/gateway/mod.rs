@@ -28,6 +28,7 @@ pub mod reconfigure;
 pub mod reload;
 pub mod restart;
 pub mod restart_note;
+pub mod shown_identity;
 pub mod speech;
 pub mod system_events;
 pub mod tailscale;
