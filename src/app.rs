@@ -30,8 +30,8 @@ use crate::runs::choice::LocalServer;
 use crate::runs::tools::Tools;
 use crate::runs::{Context, Runs};
 use crate::stores::{
-    DeviceStore, ExecApprovals, NodeNames, NodePairStore, Saver, SessionStore, StoreError, Stores, TranscriptStore,
-    UsageStore, VoiceWake,
+    DeviceStore, ExecApprovals, NodeNames, NodePairStore, Saver, SessionStore, SpeechPrefs, StoreError, Stores,
+    TranscriptStore, UsageStore, VoiceWake,
 };
 use crate::sys::Sys;
 use crate::wire::DIALECTS;
@@ -86,9 +86,20 @@ pub fn assemble(start: Start) -> Result<Front, StoreError> {
     let channels = Channels::load(&sys, &saver, &places.state_dir, make, &config.channels)?;
     let exec_approvals = ExecApprovals::new(&sys, &saver, &places.state_dir);
     let voice_wake = VoiceWake::load(&sys, &saver, &places.state_dir)?;
+    let speech = SpeechPrefs::load(&sys, &saver, &places.state_dir)?;
     let node_names = NodeNames::load(&sys, &saver, &places.state_dir)?;
-    let stores =
-        Stores { saver, sessions, transcripts, usage, devices, node_pairs, exec_approvals, voice_wake, node_names };
+    let stores = Stores {
+        saver,
+        sessions,
+        transcripts,
+        usage,
+        devices,
+        node_pairs,
+        exec_approvals,
+        voice_wake,
+        speech,
+        node_names,
+    };
 
     let rules = Rc::new(Rules {
         trusted_proxies: config.gateway.trusted_proxies.clone(),

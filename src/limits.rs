@@ -149,6 +149,8 @@ pub const PAIRED_NODES: usize = 100;
 pub const NODE_RECORD_BYTES: usize = 32 * 1024;
 /// One exec approval while it waits or holds, bytes. A larger one is refused.
 pub const APPROVAL_BYTES: usize = 32 * 1024;
+/// HTTP bodies that are read at once for callers whom only the body can prove. Further ones: HTTP 503.
+pub const UNPROVEN_BODIES: usize = 8;
 /// Values in the JSON body of an HTTP request. More are refused before they are read.
 pub const HTTP_JSON_VALUES: usize = 20_000;
 /// A file of devices or of requests, bytes. A larger one is set aside as unreadable.
@@ -379,6 +381,48 @@ pub const SYSTEM_EVENTS: usize = 20;
 pub const SYSTEM_EVENT_SESSIONS: usize = 200;
 /// A system event, characters. A longer one is cut.
 pub const SYSTEM_EVENT_CHARS: usize = 9000;
+/// Signatures of hooks that are remembered so that each is taken once. The oldest leaves.
+pub const HOOK_SIGNATURES: usize = 1024;
+/// A hook's message after its values are filled in, characters. A longer one is cut.
+pub const HOOK_TEXT_CHARS: usize = 32 * 1024;
+/// Body of a request to /tools/invoke, bytes.
+pub const TOOLS_INVOKE_BYTES: usize = 2 * 1024 * 1024;
+/// A picture of an agent in its workspace, bytes. A larger one is passed over.
+pub const AVATAR_BYTES: u64 = 2 * 1024 * 1024;
+/// A text that is spoken, characters. A longer one is refused.
+pub const SPEECH_TEXT_CHARS: usize = 4096;
+/// A spoken text as a file, bytes. A larger one is removed.
+pub const SPEECH_FILE_BYTES: u64 = 16 * 1024 * 1024;
+/// Spoken texts that are kept. The oldest is removed.
+pub const SPEECH_FILES: usize = 20;
+/// How long a spoken text is kept, ms; older ones are removed with the next one.
+pub const SPEECH_AGE_MS: u64 = 24 * 60 * 60 * 1000;
+/// Longest time for speaking a text, ms.
+pub const SPEECH_MS: u64 = 60 * 1000;
+/// Skills of one agent. Further ones are left out.
+pub const SKILLS: usize = 300;
+/// Directories that are looked through for skills, for each directory of the configuration. Further ones are not.
+pub const SKILL_DIRS: usize = 1000;
+/// Directories below each other in which skills are looked for.
+pub const SKILL_DEPTH: usize = 6;
+/// Beginning of a SKILL.md that is read for its front matter, bytes.
+pub const SKILL_HEAD_BYTES: usize = 16 * 1024;
+/// Entries of one list in a SKILL.md. Further ones are left out.
+pub const SKILL_ITEMS: usize = 64;
+/// A skill's description in the system prompt, characters. A longer one is cut.
+pub const SKILL_DESCRIPTION_CHARS: usize = 300;
+/// The list of skills in the system prompt, bytes. The last ones are left out.
+pub const SKILLS_PROMPT_BYTES: usize = 16 * 1024;
+/// Output of an installer that is kept, bytes each for its two outputs. The beginning is dropped.
+pub const INSTALL_OUTPUT_BYTES: usize = 32 * 1024;
+/// Longest installation, ms (methods.md 12.3). A longer one is cut to it.
+pub const INSTALL_MS_MAX: u64 = 900_000;
+/// A file that a skill downloads, bytes.
+pub const DOWNLOAD_BYTES: u64 = 512 * 1024 * 1024;
+/// Programs that the gateway runs at once. Further ones are refused.
+pub const PROCESSES: usize = 8;
+/// A line of a program's output as the log tells it, bytes. A longer one is cut.
+pub const PROCESS_LINE_BYTES: usize = 512;
 /// Threads that wait for the disk at once. Host names are looked up by another one for each run that goes.
 pub const POOL_THREADS: usize = 2;
 
@@ -411,6 +455,7 @@ pub const FIXED: &[(&str, u64, &str)] = &[
     ("devices that wait for approval", PAIRING_PENDING as u64, "UNAVAILABLE"),
     ("record of a device, bytes", DEVICE_BYTES as u64, "INVALID_REQUEST"),
     ("exec approval, bytes", APPROVAL_BYTES as u64, "INVALID_REQUEST"),
+    ("HTTP bodies read at once before their caller is proven", UNPROVEN_BODIES as u64, "HTTP 503"),
     ("values in the JSON body of an HTTP request", HTTP_JSON_VALUES as u64, "HTTP 400"),
     ("wait for approval, ms", PAIRING_TTL_MS, "the request is forgotten"),
     ("messages that wait on one channel", QUEUE_ITEMS as u64, "UNAVAILABLE, retryable"),
@@ -487,6 +532,24 @@ pub const FIXED: &[(&str, u64, &str)] = &[
     ("run logs", CRON_LOG_FILES as u64, "the oldest of removed jobs leave"),
     ("system events that wait in one session", SYSTEM_EVENTS as u64, "the oldest leaves"),
     ("sessions with waiting system events", SYSTEM_EVENT_SESSIONS as u64, "the oldest is forgotten"),
+    ("signatures of hooks that are remembered", HOOK_SIGNATURES as u64, "the oldest is forgotten"),
+    ("message of a hook, characters", HOOK_TEXT_CHARS as u64, "cut"),
+    ("body of /tools/invoke, bytes", TOOLS_INVOKE_BYTES as u64, "HTTP 413"),
+    ("picture of an agent, bytes", AVATAR_BYTES, "passed over"),
+    ("text that is spoken, characters", SPEECH_TEXT_CHARS as u64, "INVALID_REQUEST"),
+    ("spoken text as a file, bytes", SPEECH_FILE_BYTES, "removed; UNAVAILABLE"),
+    ("spoken texts that are kept", SPEECH_FILES as u64, "the oldest is removed"),
+    ("time for which a spoken text is kept, ms", SPEECH_AGE_MS, "removed with the next one"),
+    ("time for speaking a text, ms", SPEECH_MS, "given up"),
+    ("skills of one agent", SKILLS as u64, "further ones are left out"),
+    ("directories looked through for skills", SKILL_DIRS as u64, "further ones are not"),
+    ("front matter of a SKILL.md, bytes", SKILL_HEAD_BYTES as u64, "the skill is left out"),
+    ("list of skills in the prompt, bytes", SKILLS_PROMPT_BYTES as u64, "the last ones are left out"),
+    ("kept output of an installer, bytes", INSTALL_OUTPUT_BYTES as u64, "the beginning is dropped"),
+    ("longest installation, ms", INSTALL_MS_MAX, "it is killed"),
+    ("file that a skill downloads, bytes", DOWNLOAD_BYTES, "the installation fails"),
+    ("programs that run at once", PROCESSES as u64, "UNAVAILABLE"),
+    ("line of a program's output in the log, bytes", PROCESS_LINE_BYTES as u64, "cut"),
     ("threads that wait for the disk", POOL_THREADS as u64, "the next one waits"),
     ("message that a command takes from a gateway, bytes", CLIENT_MESSAGE_BYTES as u64, "the command fails"),
     ("standard input of a command, bytes", CLIENT_INPUT_BYTES, "the command fails"),

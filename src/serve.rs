@@ -33,6 +33,7 @@ use crate::sys::client::RealHttp;
 use crate::sys::clock::RealClock;
 use crate::sys::disk::Disk;
 use crate::sys::instance::{Instance, Taken};
+use crate::sys::processes::RealProcesses;
 use crate::sys::{Clock, Sys, Tasks};
 
 /// The environment variable that carries the token.
@@ -85,7 +86,7 @@ impl std::error::Error for Failed {}
 pub fn serve(options: &Options, env: &BTreeMap<String, String>) -> Result<(), Failed> {
     let clock: Rc<dyn Clock> = Rc::new(RealClock::start());
     let executor = Rc::new(LocalExecutor::new());
-    let sys = real_sys(&clock, &executor);
+    let sys = real_sys(&clock, &executor, env);
     let mut life = smol::block_on(executor.run(prepare(options, env, &sys)))?;
     let mut signals = Signals::new([Signal::Term, Signal::Int, Signal::Hup, Signal::Usr1])
         .map_err(|error| Failed::Other(format!("signals: {error}")))?;
@@ -93,7 +94,7 @@ pub fn serve(options: &Options, env: &BTreeMap<String, String>) -> Result<(), Fa
     drop((sys, executor));
     loop {
         let executor = Rc::new(LocalExecutor::new());
-        let sys = real_sys(&clock, &executor);
+        let sys = real_sys(&clock, &executor, env);
         match smol::block_on(executor.run(live(life, sys, &mut signals)))? {
             Some(next) => life = next,
             None => return Ok(()),
@@ -101,7 +102,7 @@ pub fn serve(options: &Options, env: &BTreeMap<String, String>) -> Result<(), Fa
     }
 }
 
-fn real_sys(clock: &Rc<dyn Clock>, executor: &Rc<LocalExecutor<'static>>) -> Sys {
+fn real_sys(clock: &Rc<dyn Clock>, executor: &Rc<LocalExecutor<'static>>, env: &BTreeMap<String, String>) -> Sys {
     let tasks = Tasks::on(executor);
     Sys {
         zone: TimeZone::system(),
@@ -109,6 +110,7 @@ fn real_sys(clock: &Rc<dyn Clock>, executor: &Rc<LocalExecutor<'static>>) -> Sys
         clock: Rc::clone(clock),
         chance: Rc::new(Chance::real()),
         files: Rc::new(Disk::default()),
+        processes: Rc::new(RealProcesses::new(Rc::clone(clock), env)),
         tasks,
     }
 }

@@ -17,6 +17,7 @@
 //! | `close`, `hang_up` | the next frame on that connection (`on`) is this close; that connection is ended by us |
 //! | `open`, `first`, `text`, `frames` | a socket at that path, what is sent first, and all frames up to the close |
 //! | `config` | as the first step: sections of the configuration for this file |
+//! | `file`, `text` | writes a file below the directory that holds the configuration and `state` |
 //! | `only` | the step is for that dialect alone |
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may panic, in its helpers too")]
 #![allow(clippy::disallowed_methods, reason = "tests start processes and read their files")]
@@ -43,7 +44,7 @@ struct Play {
     wrong: Vec<String>,
     // Last, so that they are gone after the gateway.
     _model: FakeModel,
-    _dir: TempDir,
+    dir: TempDir,
 }
 
 fn play(file: &str, steps: &str, dialects: &[Dialect]) {
@@ -101,7 +102,7 @@ impl Play {
             place: String::new(),
             wrong: Vec::new(),
             _model: model,
-            _dir: dir,
+            dir,
         }
     }
 
@@ -140,6 +141,10 @@ impl Play {
             }
         } else if let Some(text) = step["send"].as_str() {
             self.send(text, &step["reply"]);
+        } else if let Some(path) = step["file"].as_str() {
+            let path = self.dir.path().join(path);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, step["text"].as_str().unwrap()).unwrap();
         } else if let Some(name) = step["connect"].as_str() {
             let client = Client::connect_with(self.gateway.port, self.dialect, &step["with"]);
             self.clients.insert(name.to_owned(), client);
@@ -319,5 +324,7 @@ golden! {
     scheduled_jobs_go_as_written: "cron.jsonl" on BOTH;
     heartbeats_go_as_written: "heartbeat.jsonl" on BOTH;
     channels_and_what_is_sent_over_them_are_as_written: "channels.jsonl" on BOTH;
+    skills_are_told_and_changed_as_written: "skills.jsonl" on BOTH;
+    speech_goes_as_written: "speech.jsonl" on BOTH;
     scopes_are_enforced_as_written: "scopes.jsonl" on BOTH;
 }

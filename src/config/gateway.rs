@@ -36,6 +36,8 @@ pub struct Gateway {
     pub allow_tailscale: bool,
     /// What is served beside the WebSocket.
     pub http: HttpEndpoints,
+    /// Tools that `/tools/invoke` may run, by name.
+    pub tools_allow: Vec<String>,
     /// What nodes may be asked to do, beside the table of `nodes/policy.rs`.
     pub nodes: NodeRules,
     /// The bounds.
@@ -134,6 +136,7 @@ pub(super) fn read(root: &Field<'_>, env: &BTreeMap<String, String>, notes: &mut
         insecure_control_ui: at("controlUi.allowInsecureAuth").and_then(|field| field.flag()).unwrap_or(false),
         allow_tailscale: at("auth.allowTailscale").and_then(|field| field.flag()).unwrap_or(false),
         http: read_http(root),
+        tools_allow: read_list(at("tools.allow"), command_name, "the name of a tool", notes),
         nodes: NodeRules {
             allow_commands: read_list(at("nodes.allowCommands"), command_name, "the name of a command", notes),
             deny_commands: read_list(at("nodes.denyCommands"), command_name, "the name of a command", notes),

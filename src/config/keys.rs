@@ -153,6 +153,7 @@ pub(super) const KEYS: &[Key] = &[
         "commands that nodes of every platform may be asked to run, beside those of their platform",
     ),
     key("gateway.nodes.denyCommands", Type::Texts, "none", "commands that no node may be asked to run"),
+    key("gateway.tools.allow", Type::Texts, "none", "tools that `/tools/invoke` may run"),
     key(
         "gateway.reload.mode",
         Type::Choice(&["hybrid", "hot", "restart", "off"]),
@@ -490,6 +491,127 @@ pub(super) const KEYS: &[Key] = &[
     key("logging.files", Type::Whole(1, 50), "4", "log files kept, the current one included"),
     key("logging.days", Type::Whole(1, 3650), "14", "age at which a log file is deleted, days"),
     key("messages.queue", Type::Anything, "-", "accepted, without effect"),
+    key(
+        "skills.load.extraDirs",
+        Type::Texts,
+        "none",
+        "directories of skills besides `skills` in the state directory and in the workspace, which go before them",
+    ),
+    key(
+        "skills.install.nodeManager",
+        Type::Choice(&["npm", "pnpm", "yarn", "bun"]),
+        "npm",
+        "who installs packages of kind `node`; `bun` counts as npm",
+    ),
+    key(
+        "skills.install.allow",
+        Type::Texts,
+        "[\"node\", \"go\", \"uv\", \"download\"]",
+        "what skills.install may install with: `brew`, `node`, `go`, `uv`, `download`",
+    ),
+    key("skills.entries.*.enabled", Type::Flag, "true", "whether the skill of that key is offered"),
+    key("skills.entries.*.apiKey", Type::Secret, "-", "stands for the skill's main variable"),
+    key("skills.entries.*.env.*", Type::Secret, "-", "stands for a variable that the skill needs"),
+    key("skills.entries.*.config", Type::Anything, "-", "accepted, without effect"),
+    key(
+        "hooks.enabled",
+        Type::Flag,
+        "false",
+        "whether requests below `hooks.path` are taken; closed as long as neither token nor HMAC secret is set",
+    ),
+    key("hooks.token", Type::Secret, "-", "what callers show as `Authorization: Bearer` or `X-Clawdbot-Token`"),
+    key("hooks.hmac.secret", Type::Secret, "-", "secret of callers that sign the body with HMAC-SHA256"),
+    key(
+        "hooks.hmac.header",
+        Type::Text(64),
+        "`X-Hub-Signature-256`",
+        "header field with the signature in hex or base64, with or without `sha256=`",
+    ),
+    key(
+        "hooks.hmac.timestampHeader",
+        Type::Text(64),
+        "-",
+        "header field with the time in seconds; then `<time>.<body>` is signed",
+    ),
+    key(
+        "hooks.hmac.windowSeconds",
+        Type::Whole(10, 86_400),
+        "300",
+        "how far that time may be off; within it each signature is taken once",
+    ),
+    key("hooks.path", Type::Text(128), "/hooks", "where hooks are"),
+    key("hooks.maxBodyBytes", Type::Whole(1024, 8_388_608), "262144", "largest body of a hook, bytes"),
+    key("hooks.presets", Type::Texts, "none", "built-in mappings: `gmail`"),
+    key("hooks.mappings[].id", Type::Text(64), "its place", "name in the log"),
+    key("hooks.mappings[].match.path", Type::Text(256), "any", "path below `hooks.path`"),
+    key("hooks.mappings[].match.source", Type::Text(256), "any", "`source` of the body"),
+    key(
+        "hooks.mappings[].action",
+        Type::Choice(&["wake", "agent"]),
+        "agent",
+        "whether the main session hears a line, or an agent is asked",
+    ),
+    key(
+        "hooks.mappings[].wakeMode",
+        Type::Choice(&["now", "next-heartbeat"]),
+        "now",
+        "whether a heartbeat follows at once",
+    ),
+    key("hooks.mappings[].name", Type::Text(128), "Hook", "name for people"),
+    key("hooks.mappings[].sessionKey", Type::Text(512), "a new one", "session of the turn; may hold `{{…}}`"),
+    key(
+        "hooks.mappings[].messageTemplate",
+        Type::Text(TEXT),
+        "required for `agent`",
+        "what the agent is asked; `{{a.b[0].c}}` is a value of the body, `{{headers.x}}` and `{{query.x}}` one of the request",
+    ),
+    key("hooks.mappings[].textTemplate", Type::Text(TEXT), "required for `wake`", "what the main session hears"),
+    key("hooks.mappings[].deliver", Type::Flag, "true", "whether the answer goes to a channel"),
+    key("hooks.mappings[].channel", Type::Text(64), "last", "which channel"),
+    key("hooks.mappings[].to", Type::Text(256), "the last one", "which recipient"),
+    key("hooks.mappings[].model", Type::Text(256), "the agent's", "model of these turns"),
+    key(
+        "hooks.mappings[].thinking",
+        Type::Choice(&["off", "minimal", "low", "medium", "high", "xhigh"]),
+        "the agent's",
+        "how much is thought first",
+    ),
+    key("hooks.mappings[].timeoutSeconds", Type::Whole(1, 86_400), "the agent's", "longest turn, seconds"),
+    key(
+        "messages.tts.auto",
+        Type::Choice(&["off", "always", "inbound", "tagged"]),
+        "off",
+        "when answers are spoken; told to clients, which speak",
+    ),
+    key(
+        "messages.tts.provider",
+        Type::Choice(&["openai", "elevenlabs", "edge", "program"]),
+        "the first that is set up",
+        "who speaks; this version has `openai` and `program`",
+    ),
+    key(
+        "messages.tts.program",
+        Type::Texts,
+        "-",
+        "a program and its arguments; `{out}` is the file to write, `{text}` the text, `{textFile}` a file with it",
+    ),
+    key(
+        "messages.tts.programFormat",
+        Type::Choice(&["wav", "mp3", "ogg", "opus", "flac"]),
+        "wav",
+        "what the program writes",
+    ),
+    key("messages.tts.openai.apiKey", Type::Secret, "OPENAI_API_KEY", "key of a service with OpenAI's interface"),
+    key(
+        "messages.tts.openai.baseUrl",
+        Type::Text(TEXT),
+        "https://api.openai.com/v1",
+        "its address; another one may do without a key",
+    ),
+    key("messages.tts.openai.model", Type::Text(128), "gpt-4o-mini-tts", "its model"),
+    key("messages.tts.openai.voice", Type::Text(128), "alloy", "its voice"),
+    key("messages.tts.elevenlabs.apiKey", Type::Secret, "ELEVENLABS_API_KEY", "accepted, without effect"),
+    key("messages.tts.elevenlabs.*", Type::Anything, "-", "accepted, without effect"),
     key("ui.assistant.name", Type::Text(50), "-", "name of the assistant in the web page"),
     key("ui.assistant.avatar", Type::Text(200), "-", "its picture"),
     key("env.vars.*", Type::Secret, "-", "environment variables for `${NAME}` and for provider keys, used when unset"),
@@ -507,25 +629,5 @@ pub fn manual_table() -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn paths_are_unique_and_every_row_is_documented() {
-        let mut paths: Vec<_> = KEYS.iter().map(|row| row.path).chain(UNUSED.iter().copied()).collect();
-        paths.sort_unstable();
-        let all = paths.len();
-        paths.dedup();
-        assert_eq!(paths.len(), all);
-        assert!(KEYS.iter().all(|row| !row.doc.is_empty() && !row.default.is_empty()));
-    }
-
-    #[test]
-    fn the_manual_has_every_key() {
-        let manual = include_str!("../../docs/configuration.md");
-        assert!(manual.contains(&manual_table()), "put this into docs/configuration.md:\n{}", manual_table());
-        for path in UNUSED {
-            assert!(manual.contains(&format!("`{path}`")), "docs/configuration.md lacks `{path}`");
-        }
-    }
-}
+#[path = "keys_tests.rs"]
+mod tests;

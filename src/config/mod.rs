@@ -18,6 +18,7 @@ pub mod first_start;
 pub mod gateway;
 pub mod generations;
 pub mod heartbeat;
+pub mod hooks;
 pub mod include;
 mod keys;
 pub mod launch;
@@ -34,13 +35,15 @@ pub mod redact;
 mod resolve;
 pub mod schema;
 pub mod session;
+pub mod skills;
+pub mod speech;
 mod strength;
 mod substitute;
 mod tree;
 mod unused_keys;
 pub mod view;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::rc::Rc;
 
@@ -57,10 +60,13 @@ use agents::Agents;
 use channels::Channels;
 use cron::Cron;
 use gateway::Gateway;
+use hooks::Hooks;
 use logging::Logging;
 use models::Provider;
 use problem::Notes;
 use session::Session;
+use skills::Skills;
+use speech::Speech;
 use tree::{Field, Node};
 
 /// A valid configuration. It never changes; a reload makes a new one.
@@ -78,8 +84,18 @@ pub struct Config {
     pub cron: Cron,
     /// What is written where.
     pub logging: Logging,
+    /// What agents can read up on.
+    pub skills: Skills,
+    /// Requests from elsewhere that wake an agent.
+    pub hooks: Hooks,
+    /// Texts that are spoken.
+    pub speech: Speech,
     /// `ui.assistant`.
     pub assistant: Assistant,
+    /// Names of the environment's variables that hold something, `env` of the file included.
+    pub variables: Rc<BTreeSet<String>>,
+    /// Keys of the file whose value says yes: neither `false` nor 0 nor an empty text nor `null`.
+    pub affirmed: Rc<BTreeSet<String>>,
     /// Providers by id; see [`Config::resolve`] and [`Config::models`].
     providers: BTreeMap<String, Rc<Provider>>,
     /// Every secret text, for the log's redaction.
@@ -215,7 +231,12 @@ impl Config {
             channels: channels::read(&field, &env, notes),
             cron: cron::read(&field, &env),
             logging: logging::read(&field, &env),
+            skills: skills::read(&field, &env, notes),
+            hooks: hooks::read(&field, notes),
+            speech: speech::read(&field, &env, notes),
             assistant: read_assistant(&field),
+            variables: Rc::new(env.keys().cloned().collect()),
+            affirmed: Rc::new(all_affirmed(&field)),
             providers: providers::read(&field, &env, notes),
             secrets: redact::secrets(&root),
             areas: areas(&root),
@@ -259,6 +280,31 @@ pub fn parse_json(text: &str, file: &str) -> Result<serde_json::Value, Vec<Probl
 fn read_assistant(root: &Field<'_>) -> Assistant {
     let text = |path: &str| root.find(path).and_then(|field| field.filled_text().map(str::to_owned));
     Assistant { name: text("ui.assistant.name"), avatar: text("ui.assistant.avatar") }
+}
+
+/// The keys that say yes; `browser.enabled` does when the file says nothing (methods.md 12.3).
+fn all_affirmed(root: &Field<'_>) -> BTreeSet<String> {
+    const BROWSER: &str = "browser.enabled";
+    let unset = root.find(BROWSER).is_none().then(|| BROWSER.to_owned());
+    affirmed(root).into_iter().chain(unset).collect()
+}
+
+/// The keys below that say yes.
+fn affirmed(field: &Field<'_>) -> BTreeSet<String> {
+    let mut keys = BTreeSet::new();
+    for (_, below) in field.entries() {
+        let says_yes = match &below.node.kind {
+            tree::Kind::Null | tree::Kind::Flag(false) => false,
+            tree::Kind::Number(_) => below.number().is_none_or(|number| number != 0.0),
+            tree::Kind::Text(text) | tree::Kind::Filled(text) => !text.trim().is_empty(),
+            _ => true,
+        };
+        keys.extend(affirmed(&below));
+        if says_yes {
+            keys.insert(below.key);
+        }
+    }
+    keys
 }
 
 /// One digest per top-level key; `gateway` by its own keys, because some of them are applied hot.

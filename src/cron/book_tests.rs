@@ -39,6 +39,7 @@ impl Bench {
             chance: Rc::new(Chance::seeded(1)),
             files: Rc::new(files.clone()),
             http: Rc::new(NoHttp),
+            processes: Rc::new(crate::sys::sim::ScriptedProcesses::none(&world.clock)),
             tasks: world.tasks(),
         };
         let saver = Saver::new(&sys);

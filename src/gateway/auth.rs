@@ -85,6 +85,24 @@ impl Auth {
         Err(error)
     }
 
+    /// Counts what a caller from `address` shows for another secret than the shared one: `None` when it shows
+    /// nothing, else whether it is right. A right one doesn't forgive earlier wrong ones, or whoever has one
+    /// secret could guess the other without end.
+    ///
+    /// # Errors
+    /// It isn't let in; the time until it may try again when it tried too often, milliseconds.
+    pub fn judge(&self, address: &str, now_ms: u64, shown: Option<bool>) -> Result<(), Option<u64>> {
+        if let Some(wait_ms) = self.locked_for(address, now_ms) {
+            return Err(Some(wait_ms));
+        }
+        match shown {
+            Some(true) => return Ok(()),
+            Some(false) => self.count_failure(address, now_ms),
+            None => {}
+        }
+        Err(self.locked_for(address, now_ms))
+    }
+
     fn refusal(&self, shown: &Credentials) -> Option<Reason> {
         match (&*self.required.borrow(), &shown.token, &shown.password) {
             (Required::Token(_), None, _) => Some(Reason::TokenMissing),

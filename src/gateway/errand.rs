@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::Gateway;
 use super::post::{Memory, Post};
 use crate::error::Error;
-use crate::runs::run::{End, Origin, Outcome, Stop};
+use crate::runs::run::{End, Origin, Outcome, Run, Stop};
 use crate::stores::SessionKey;
 use crate::wire::message::Block;
 use crate::wire::thinking::ThinkingLevel;
@@ -32,15 +32,48 @@ pub struct Errand {
     pub extra_system_prompt: Option<String>,
 }
 
+/// An errand that goes.
+#[derive(Debug)]
+pub struct Begun {
+    run: Rc<Run>,
+    limit: Duration,
+}
+
+impl Begun {
+    /// Waits for its end.
+    ///
+    /// # Errors
+    /// The reason of a run that failed or was stopped.
+    pub async fn end(self) -> Result<Rc<Outcome>, String> {
+        let outcome = self.run.outcome.wait().await;
+        match &outcome.end {
+            End::Completed => Ok(outcome),
+            End::Failed(problem) => Err(problem.clone()),
+            End::Stopped(Stop::Timeout) => Err(format!("the run hit its time limit of {} s", self.limit.as_secs())),
+            End::Stopped(Stop::Shutdown) => Err("the gateway stopped during the run".to_owned()),
+            End::Stopped(Stop::Rpc | Stop::Phrase) => Err("the run was stopped".to_owned()),
+        }
+    }
+}
+
 impl Gateway {
     /// Runs an errand to its end. It waits its turn in the session's lane like any message.
     ///
     /// # Errors
     /// As [`Gateway::post`]'s; the reason of a run that failed or was stopped.
     pub async fn run_errand(self: &Rc<Self>, errand: Errand) -> Result<Rc<Outcome>, String> {
+        self.begin_errand(errand).await.map_err(|error| error.message)?.end().await
+    }
+
+    /// Begins an errand: its message is durable and waits its turn.
+    ///
+    /// # Errors
+    /// As [`Gateway::post`]'s.
+    pub async fn begin_errand(self: &Rc<Self>, errand: Errand) -> Result<Begun, Error> {
         let limit = errand.timeout;
         let limit = limit.unwrap_or_else(|| Duration::from_secs(self.config.get().agents.defaults.timeout_seconds));
-        let claim = self.answers.claim(&errand.run_id).map_err(|_| "a run with this id goes already".to_owned())?;
+        let claim =
+            self.answers.claim(&errand.run_id).map_err(|_| Error::invalid("a run with this id goes already"))?;
         let posted = self.post(Post {
             run_id: errand.run_id,
             shown_key: errand.key.to_string(),
@@ -58,16 +91,7 @@ impl Gateway {
             claim,
             memory: Memory { kind: "errand", accepted: None, ended: |_, _| Ok(Rc::from(*b"{}")) },
         });
-        let plain = |error: Error| error.message;
-        let run = posted.map_err(plain)?.accepted.wait().await.map_err(plain)?;
-        let outcome = run.outcome.wait().await;
-        match &outcome.end {
-            End::Completed => Ok(outcome),
-            End::Failed(problem) => Err(problem.clone()),
-            End::Stopped(Stop::Timeout) => Err(format!("the run hit its time limit of {} s", limit.as_secs())),
-            End::Stopped(Stop::Shutdown) => Err("the gateway stopped during the run".to_owned()),
-            End::Stopped(Stop::Rpc | Stop::Phrase) => Err("the run was stopped".to_owned()),
-        }
+        Ok(Begun { run: posted?.accepted.wait().await?, limit })
     }
 
     /// The main session of an agent; the one of all where `session.scope` is `global`.

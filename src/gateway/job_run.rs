@@ -176,7 +176,7 @@ impl Gateway {
 }
 
 /// The last thing that the agent said.
-fn answer_of(outcome: &Outcome) -> Option<String> {
+pub(super) fn answer_of(outcome: &Outcome) -> Option<String> {
     outcome.texts.iter().rev().map(|text| text.trim()).find(|text| !text.is_empty()).map(str::to_owned)
 }
 
@@ -184,7 +184,7 @@ fn failed(problem: &str) -> Ended {
     Ended { status: Status::Error, error: Some(cut(problem)), summary: None }
 }
 
-fn cut(text: &str) -> String {
+pub(super) fn cut(text: &str) -> String {
     shorten(text, CRON_SUMMARY_CHARS)
 }
 

@@ -15,6 +15,7 @@ pub mod health;
 pub mod heartbeat;
 mod heartbeat_text;
 pub mod heartbeat_tokens;
+pub mod hooks;
 pub mod identity;
 pub mod inbound;
 pub mod invoke;
@@ -30,6 +31,8 @@ pub mod reconfigure;
 pub mod reload;
 pub mod restart;
 pub mod restart_note;
+pub mod shown_identity;
+pub mod speech;
 pub mod system_events;
 pub mod tailscale;
 pub mod wizard;
@@ -51,9 +54,10 @@ use crate::events::outbox::Outbox;
 use crate::events::peer::Admission;
 use crate::events::{EVENTS, HEALTH, Hub, PRESENCE, Peer, SHUTDOWN, TICK};
 use crate::journal::Journal;
-use crate::limits::{Limits, SHUTDOWN_GRACE_MS};
+use crate::limits::{Limits, SHUTDOWN_GRACE_MS, UNPROVEN_BODIES};
 use crate::nodes::Nodes;
 use crate::runs::Runs;
+use crate::skills::install::Desk;
 use crate::stores::{KeyRules, SessionKey, Stores};
 use crate::sys::Sys;
 use crate::wire::handshake::{Client, Connect, Grant, Hello, Policy, Role, SessionDefaults};
@@ -63,6 +67,7 @@ use dedupe::Dedupe;
 use handshake::Origin;
 use health::Health;
 use heartbeat::Heart;
+use hooks::Signatures;
 use invoke::Flights;
 use jobs::Jobs;
 use pairing::Cleared;
@@ -112,6 +117,8 @@ pub struct Gateway {
     pub incoming: Rc<Budget>,
     /// Waiting calls of all connections.
     pub calls: Rc<Budget>,
+    /// HTTP bodies that are read for callers who prove themselves by them.
+    pub unproven: Rc<Budget>,
     /// What is remembered on disk.
     pub stores: Stores,
     /// Agent runs.
@@ -140,6 +147,10 @@ pub struct Gateway {
     pub restarts: Restarts,
     /// The wizard, if one runs.
     pub wizards: Wizards,
+    /// The installation for a skill, if one goes.
+    pub installs: Desk,
+    /// Signatures of hooks that were taken.
+    pub signatures: Signatures,
     /// By dialect: the method and event names that hello-ok lists.
     offered: Vec<(Vec<&'static str>, Vec<&'static str>)>,
     next_connection: Cell<u64>,
@@ -196,6 +207,7 @@ impl Gateway {
             outgoing: Rc::clone(parts.hub.total()),
             incoming: Budget::new(bytes(limits.total_incoming_bytes)),
             calls: Budget::new(bytes(limits.calls_in_flight)),
+            unproven: Budget::new(UNPROVEN_BODIES),
             answers: Dedupe::new(bytes(limits.idempotency_keys)),
             nodes: Nodes::default(),
             flights: Flights::default(),
@@ -220,6 +232,8 @@ impl Gateway {
             reload: parts.reload,
             restarts: Restarts::default(),
             wizards: Wizards::default(),
+            installs: Desk::default(),
+            signatures: Signatures::default(),
         });
         gateway.take_health();
         gateway

@@ -87,6 +87,7 @@ mod tests {
             files: Rc::new(SimFiles::new()),
             http: Rc::new(ScriptedHttp::new(&world.clock, |_| unreachable!("nothing is asked"))),
             clock: Rc::new(world.clock.clone()),
+            processes: Rc::new(crate::sys::sim::ScriptedProcesses::none(&world.clock)),
             tasks: world.tasks(),
         };
         let restarts = Rc::new(Restarts::default());

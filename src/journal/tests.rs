@@ -291,6 +291,7 @@ fn the_task_writes_an_error_within_a_second_and_the_rest_within_a_minute() {
         chance: Rc::new(Chance::seeded(1)),
         files: Rc::new(Refusing::default()),
         http: Rc::new(NoHttp),
+        processes: Rc::new(crate::sys::sim::ScriptedProcesses::none(&world.clock)),
         tasks: world.tasks(),
     };
     let _task = world.tasks().spawn(Arc::clone(&bench.journal).keep(sys));

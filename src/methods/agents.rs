@@ -140,20 +140,10 @@ fn shown(identity: &Identity) -> Option<AgentIdentity> {
     Some(AgentIdentity { name, theme, emoji, avatar, avatar_url })
 }
 
-/// Characters of a shown name.
-const NAME_CHARS: usize = 50;
-
 fn identity(cx: &Cx, params: IdentityParams) -> Result<ShownIdentity, Error> {
-    let config = cx.gateway.config.get();
     let agent = agent_for(cx, params.agent_id.as_deref(), params.session_key.as_deref())?;
-    let ui = &config.assistant;
-    let name = ui.name.clone().or_else(|| agent.identity.name.clone()).or_else(|| agent.name.clone());
-    let avatar = ui.avatar.clone().or_else(|| agent.identity.avatar.clone()).or_else(|| agent.identity.emoji.clone());
-    Ok(ShownIdentity {
-        agent_id: agent.id,
-        name: name.unwrap_or_else(|| "Assistant".into()).chars().take(NAME_CHARS).collect(),
-        avatar: avatar.unwrap_or_else(|| "A".into()),
-    })
+    let shown = cx.gateway.shown_identity(&agent);
+    Ok(ShownIdentity { agent_id: agent.id, name: shown.name, avatar: shown.avatar })
 }
 
 /// The agent that params mean: the named one, which must be that of the session key, or the session's,

@@ -246,7 +246,7 @@ async fn change(
     Ok(ApplyResult { ok: true, path: path_of(cx), config, restart, sentinel })
 }
 
-fn refusal(refused: &NotChanged) -> Error {
+pub(super) fn refusal(refused: &NotChanged) -> Error {
     let message = refused.to_string();
     match refused {
         NotChanged::Busy => Error::unavailable(message).retry_after(500),

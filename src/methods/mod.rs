@@ -19,6 +19,8 @@ pub mod nodes;
 pub mod send;
 pub mod sessions;
 pub mod sessions_change;
+pub mod skills;
+pub mod speech;
 pub mod system;
 pub mod update;
 pub mod usage;
@@ -34,9 +36,11 @@ pub const GROUPS: &[&[Method]] = &[
     usage::METHODS,
     approvals::METHODS,
     voice::METHODS,
+    speech::METHODS,
     config::METHODS,
     wizard::METHODS,
     update::METHODS,
+    skills::METHODS,
     agents::METHODS,
     sessions::METHODS,
     sessions_change::METHODS,

@@ -340,6 +340,8 @@ fn resolve(cx: &Cx, params: ResolveParams) -> Result<Resolved, Error> {
         }
     };
     keys.retain(|key| params.agent_id.as_ref().is_none_or(|agent| key.agent() == Some(agent.to_lowercase().as_str())));
+    let parent = |key: &SessionKey| sessions.get(key).and_then(|entry| entry.spawned_by);
+    keys.retain(|key| params.spawned_by.as_ref().is_none_or(|by| parent(key).as_ref() == Some(by)));
     match keys.as_slice() {
         [] if kind == "label" => Err(Error::invalid(format!("No session found with label: {wanted}"))),
         [] => Err(Error::invalid(format!("No session found: {wanted}"))),

@@ -16,6 +16,7 @@ use hyper::header::{
     CONNECTION, HeaderMap, HeaderName, HeaderValue, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL,
     SEC_WEBSOCKET_VERSION, UPGRADE,
 };
+use hyper::http::request::Parts;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
@@ -141,6 +142,7 @@ impl Exchange {
         let verb_fits = match route.verb {
             Verb::Get => matches!(*request.method(), Method::GET | Method::HEAD),
             Verb::Post => request.method() == Method::POST,
+            Verb::Any => true,
         };
         if !verb_fits {
             return web::text(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed");
@@ -152,6 +154,11 @@ impl Exchange {
             }
             self.place.borrow_mut().admitted();
         }
+        let is_unproven = route.guard == Guard::Hook;
+        if is_unproven && !web::may_send_hook(gateway, request.headers()) {
+            let (head, _) = request.into_parts();
+            return (route.run)(self.asked(head, Vec::new(), origin)).await;
+        }
         let busy = || web::text(StatusCode::SERVICE_UNAVAILABLE, "too busy, try again in a moment\n");
         let body_max = (route.body_max)(&gateway.config.get());
         let announced = request.body().size_hint().exact().map(|bytes| usize::try_from(bytes).unwrap_or(usize::MAX));
@@ -159,6 +166,10 @@ impl Exchange {
             return too_large(body_max);
         }
         let Some(_slot) = gateway.calls.hold(1) else { return busy() };
+        let unproven = if is_unproven { gateway.unproven.hold(1) } else { None };
+        if is_unproven && unproven.is_none() {
+            return busy();
+        }
         let Some(_room) = gateway.incoming.hold(announced.unwrap_or(body_max)) else { return busy() };
         let (head, body) = request.into_parts();
         self.put_off(Duration::from_millis(gateway.limits.handshake_ms));
@@ -169,15 +180,20 @@ impl Exchange {
         };
         let agent_limit = Duration::from_secs(gateway.config.get().agents.defaults.timeout_seconds);
         self.put_off(agent_limit + Duration::from_millis(HTTP_GRACE_MS));
-        let call = Call {
-            gateway: Rc::clone(gateway),
+        drop(unproven);
+        (route.run)(self.asked(head, body, origin)).await
+    }
+
+    fn asked(&self, head: Parts, body: Vec<u8>, origin: Origin) -> Call {
+        Call {
+            gateway: Rc::clone(&self.gateway),
             method: head.method,
             path: head.uri.path().to_owned(),
+            query: head.uri.query().unwrap_or_default().to_owned(),
             headers: head.headers,
             body,
             origin,
-        };
-        (route.run)(call).await
+        }
     }
 
     fn put_off(&self, by: Duration) {

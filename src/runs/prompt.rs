@@ -18,6 +18,8 @@ pub struct Parts<'a> {
     pub workspace: &'a Path,
     /// Characters of one workspace file that are shown.
     pub file_chars: usize,
+    /// The list of skills.
+    pub skills: Option<&'a str>,
     /// What the caller adds.
     pub extra: Option<&'a str>,
 }
@@ -38,6 +40,9 @@ pub fn system(sys: &Sys, parts: &Parts<'_>) -> String {
         if let Some(text) = workspace_file(sys, &parts.workspace.join(name), parts.file_chars) {
             let _ = write!(prompt, "\n# {name}\n\n{}\n", text.trim());
         }
+    }
+    if let Some(skills) = parts.skills {
+        let _ = write!(prompt, "\n{skills}");
     }
     if let Some(extra) = parts.extra {
         let _ = write!(prompt, "\n{extra}\n");

@@ -54,6 +54,7 @@ impl Home {
             chance: Rc::new(Chance::seeded(7)),
             files: Rc::new(SimFiles::new()),
             http: Rc::clone(&http) as Rc<dyn crate::sys::Outbound>,
+            processes: Rc::new(crate::sys::sim::ScriptedProcesses::none(&world.clock)),
             tasks: world.tasks(),
         };
         let (config, _) = Config::parse(&config.to_string(), "barnacle.json", &BTreeMap::new()).unwrap();
@@ -105,6 +106,7 @@ impl Home {
             stores: Stores {
                 exec_approvals: ExecApprovals::new(&sys, &saver, state),
                 voice_wake: VoiceWake::load(&sys, &saver, state).unwrap(),
+                speech: crate::stores::SpeechPrefs::load(&sys, &saver, state).unwrap(),
                 node_names: NodeNames::load(&sys, &saver, state).unwrap(),
                 saver,
                 sessions,

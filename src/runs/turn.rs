@@ -21,6 +21,7 @@ use super::tools::ToolOutput;
 use crate::config::agents::Verbose;
 use crate::config::models::Model;
 use crate::limits::TOOL_ROUNDS;
+use crate::skills;
 use crate::stores::{Durability, Entry, StoreError};
 use crate::wire::event::{ChatState, Lifecycle};
 use crate::wire::message::{AssistantMessage, Block, Message, StopReason, ToolResultMessage, Usage, text_of};
@@ -102,19 +103,21 @@ async fn rounds(cx: &Rc<Context>, run: &Run, stream: &mut RunStream, gathered: &
         return say_what_to_configure(cx, run, stream, gathered).await;
     }
     let level = ask.thinking.or_else(|| ThinkingLevel::parse(entry.thinking_level.as_deref()?));
-    let workspace = agent.workspace.clone().or_else(|| config.agents.defaults.workspace.clone());
-    let workspace = workspace.unwrap_or_else(|| cx.places.workspace());
+    let workspace = skills::workspace_of(&config, &cx.places, &agent.id);
+    let tools = cx.tools.offered(&ask.key);
+    // Without a tool nothing can be read up on.
+    let skills = (!tools.is_empty()).then(|| skills::offer(&cx.sys, &config, &cx.places, &workspace)).flatten();
     let system = prompt::system(
         &cx.sys,
         &prompt::Parts {
             agent_name: agent.identity.name.as_deref().or(agent.name.as_deref()).unwrap_or("Barnacle"),
             workspace: &workspace,
             file_chars: usize::try_from(config.agents.defaults.bootstrap_max_chars).unwrap_or(usize::MAX),
+            skills: skills.as_deref(),
             extra: ask.extra_system_prompt.as_deref(),
         },
     );
     let mut plan = Plan { candidates: candidates.models, next: 0, shortened: 0, failures: Vec::new() };
-    let tools = cx.tools.offered(&ask.key);
     // What this run itself added to the conversation.
     let mut own: Vec<Message> = Vec::new();
     for _ in 0..TOOL_ROUNDS {

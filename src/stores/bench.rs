@@ -45,6 +45,7 @@ impl Bench {
             chance: Rc::new(Chance::seeded(seed)),
             files: Rc::new(files.clone()),
             http: Rc::new(NoHttp),
+            processes: Rc::new(crate::sys::sim::ScriptedProcesses::none(&world.clock)),
             tasks: world.tasks(),
         };
         let saver = Saver::new(&sys);

@@ -19,6 +19,7 @@ pub mod session_key;
 mod session_load;
 mod session_row;
 pub mod sessions;
+mod speech_prefs;
 pub mod stamp;
 pub mod tool_pairs;
 pub mod transcript_compact;
@@ -41,6 +42,7 @@ pub use session_key::{KeyRules, SessionKey};
 pub use session_load::Problem;
 pub use session_row::Row;
 pub use sessions::SessionStore;
+pub use speech_prefs::SpeechPrefs;
 pub use transcript_file::TranscriptFile;
 pub use transcripts::TranscriptStore;
 pub use usage::UsageStore;
@@ -67,6 +69,8 @@ pub struct Stores {
     pub exec_approvals: ExecApprovals,
     /// The words that wake a listening device.
     pub voice_wake: VoiceWake,
+    /// What clients chose about spoken answers.
+    pub speech: SpeechPrefs,
     /// Names that an owner gave to nodes.
     pub node_names: NodeNames,
 }

@@ -1,4 +1,4 @@
-//! The only door to the outside: time, chance, files, outbound HTTP and tasks.
+//! The only door to the outside: time, chance, files, outbound HTTP, other programs and tasks.
 //!
 //! Everything above this module takes a [`Sys`] and so runs the same on a board and in the
 //! simulation (`sys::sim`), where time is virtual, files lose what was not synced, and a seed
@@ -14,6 +14,7 @@ pub mod http;
 pub mod hyper_io;
 pub mod instance;
 pub mod latch;
+pub mod processes;
 pub mod sim;
 pub mod tasks;
 pub mod url;
@@ -29,6 +30,7 @@ pub use clock::{Clock, TimedOut};
 pub use files::Files;
 pub use http::Outbound;
 pub use latch::Latch;
+pub use processes::Processes;
 pub use tasks::Tasks;
 
 /// A future that stays on this thread.
@@ -47,6 +49,8 @@ pub struct Sys {
     pub files: Rc<dyn Files>,
     /// Requests to model providers.
     pub http: Rc<dyn Outbound>,
+    /// Other programs.
+    pub processes: Rc<dyn Processes>,
     /// Background work.
     pub tasks: Tasks,
 }

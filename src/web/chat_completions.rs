@@ -5,13 +5,13 @@ use serde_json::{Value, json};
 
 use super::prompt::{self, Turn as Message};
 use super::run::{self, Next, Turn};
-use super::{Answer, Call, Guard, Route, Verb, invalid, json_answer, sse};
+use super::{Answer, At, Call, Guard, Route, Verb, invalid, json_answer, sse};
 use crate::limits::CHAT_COMPLETIONS_BYTES;
 use crate::runs::run::Outcome;
 
 /// Rows.
 pub(super) const ROUTES: &[Route] = &[Route {
-    path: "/v1/chat/completions",
+    path: At::Path("/v1/chat/completions"),
     doc: "asks an agent in OpenAI's form; with `stream` the answer comes as server-sent events",
     verb: Verb::Post,
     is_on: |config| config.gateway.http.chat_completions,

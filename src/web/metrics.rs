@@ -5,12 +5,12 @@ use std::path::Path;
 
 use hyper::StatusCode;
 
-use super::{Answer, Call, Guard, Route, Verb, of};
+use super::{Answer, At, Call, Guard, Route, Verb, of};
 use crate::gateway::Gateway;
 
 /// Rows.
 pub(super) const ROUTES: &[Route] = &[Route {
-    path: "/metrics",
+    path: At::Path("/metrics"),
     doc: "connections, buffers, runs, lag of the event loop and memory, as Prometheus reads them",
     verb: Verb::Get,
     is_on: |config| config.gateway.http.metrics,

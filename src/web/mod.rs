@@ -6,12 +6,15 @@
 
 mod chat_completions;
 pub mod guard;
+mod hook_template;
+mod hooks;
 pub mod metrics;
 mod pages;
 mod prompt;
 mod responses;
 mod run;
 mod sse;
+mod tools;
 
 use std::fmt;
 use std::pin::Pin;
@@ -41,6 +44,8 @@ pub struct Call {
     pub method: Method,
     /// The path, without the query.
     pub path: String,
+    /// The query, without its question mark.
+    pub query: String,
     /// The header fields.
     pub headers: HeaderMap,
     /// The body, within the route's bound.
@@ -133,8 +138,8 @@ impl Body for Content {
 /// One row.
 #[derive(Clone, Copy, Debug)]
 pub struct Route {
-    /// The path, exactly.
-    pub path: &'static str,
+    /// Where it is.
+    pub path: At,
     /// What it is, for the documentation.
     pub doc: &'static str,
     /// The verb that it takes.
@@ -149,6 +154,26 @@ pub struct Route {
     pub run: fn(Call) -> LocalFuture<'static, Answer>,
 }
 
+/// Where a route is.
+#[derive(Clone, Copy, Debug)]
+pub enum At {
+    /// At exactly this path.
+    Path(&'static str),
+    /// At the path that the configuration names, and everywhere below it.
+    Below(fn(&Config) -> &str),
+}
+
+impl At {
+    fn fits(self, config: &Config, path: &str) -> bool {
+        match self {
+            Self::Path(own) => own == path,
+            Self::Below(own) => {
+                path.strip_prefix(own(config)).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+            }
+        }
+    }
+}
+
 /// The verbs of routes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verb {
@@ -156,6 +181,8 @@ pub enum Verb {
     Get,
     /// `POST`.
     Post,
+    /// Whatever comes; the route itself looks.
+    Any,
 }
 
 /// Who may call a route.
@@ -165,15 +192,24 @@ pub enum Guard {
     Open,
     /// Who shows the shared secret as a bearer token.
     Secret,
+    /// Who shows the hooks' own token, or signs the body; few bodies are read for those who are yet to prove it.
+    Hook,
+}
+
+/// Whether a hook's head is reason enough to read its body.
+#[must_use]
+pub fn may_send_hook(gateway: &Gateway, headers: &HeaderMap) -> bool {
+    hooks::may_send_body(gateway, headers)
 }
 
 /// Every route, in the order in which they are tried.
-pub const ROUTES: &[&[Route]] = &[chat_completions::ROUTES, responses::ROUTES, metrics::ROUTES, pages::ROUTES];
+pub const ROUTES: &[&[Route]] =
+    &[hooks::ROUTES, tools::ROUTES, chat_completions::ROUTES, responses::ROUTES, metrics::ROUTES, pages::ROUTES];
 
 /// The route of a path, if it is on.
 #[must_use]
 pub fn find(config: &Config, path: &str) -> Option<&'static Route> {
-    ROUTES.iter().flat_map(|group| group.iter()).find(|route| route.path == path && (route.is_on)(config))
+    ROUTES.iter().flat_map(|group| group.iter()).find(|route| (route.is_on)(config) && route.path.fits(config, path))
 }
 
 /// A text answer.

@@ -3,13 +3,13 @@
 use hyper::StatusCode;
 use serde_json::json;
 
-use super::{Answer, Call, Guard, Route, Verb, json_answer};
+use super::{Answer, At, Call, Guard, Route, Verb, json_answer};
 use crate::sys::LocalFuture;
 
 /// Rows.
 pub(super) const ROUTES: &[Route] = &[
     Route {
-        path: "/healthz",
+        path: At::Path("/healthz"),
         doc: "200 while the process runs; says nothing else, needs no secret",
         verb: Verb::Get,
         is_on: |config| config.gateway.http.healthz,
@@ -18,7 +18,7 @@ pub(super) const ROUTES: &[Route] = &[
         run: |_| answered(json_answer(StatusCode::OK, &json!({"status": "ok"}))),
     },
     Route {
-        path: "/readyz",
+        path: At::Path("/readyz"),
         doc: "200 when messages can be taken and stored, else 503 with what is in the way; needs no secret",
         verb: Verb::Get,
         is_on: |config| config.gateway.http.healthz,

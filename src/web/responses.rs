@@ -5,13 +5,13 @@ use serde_json::{Value, json};
 
 use super::prompt::{self, Turn as Message};
 use super::run::{self, Next, Turn};
-use super::{Answer, Call, Guard, Route, Verb, invalid, json_answer, sse};
+use super::{Answer, At, Call, Guard, Route, Verb, invalid, json_answer, sse};
 use crate::limits::RESPONSES_BYTES;
 use crate::runs::run::Outcome;
 
 /// Rows.
 pub(super) const ROUTES: &[Route] = &[Route {
-    path: "/v1/responses",
+    path: At::Path("/v1/responses"),
     doc: "asks an agent in the form of OpenAI's responses; with `stream` the answer comes as server-sent events",
     verb: Verb::Post,
     is_on: |config| config.gateway.http.responses,

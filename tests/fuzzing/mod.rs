@@ -284,6 +284,7 @@ impl Machine {
             chance: Rc::new(Chance::seeded(1)),
             files: Rc::new(files),
             http: Rc::new(ScriptedHttp::new(&world.clock, refused)),
+            processes: Rc::new(barnacle::sys::sim::ScriptedProcesses::none(&world.clock)),
             tasks: world.tasks(),
         };
         Self { world, sys }

@@ -266,6 +266,7 @@ fn start(
         chance: Rc::clone(chance),
         files: Rc::new(files.clone()),
         http: Rc::new(ScriptedHttp::new(&world.clock, move |request| play(request))),
+        processes: Rc::new(barnacle::sys::sim::ScriptedProcesses::none(&world.clock)),
         tasks: world.tasks(),
     };
     sys.files.create_dir(&places.state_dir).expect("a simulated directory");

@@ -191,6 +191,7 @@ mod tests {
             chance: Rc::new(Chance::seeded(1)),
             files: Rc::new(Disk::default()),
             http: Rc::new(http),
+            processes: Rc::new(crate::sys::sim::ScriptedProcesses::none(&world.clock)),
             tasks: world.tasks(),
         };
         let slot = Rc::new(RefCell::new(None));

@@ -44,6 +44,7 @@ fn play_with(provider: Provider, output_bytes: usize, scripts: impl IntoIterator
         chance: Rc::new(Chance::seeded(5)),
         files: Rc::new(Disk::default()),
         http: Rc::new(http.clone()),
+        processes: Rc::new(crate::sys::sim::ScriptedProcesses::none(&world.clock)),
         tasks: world.tasks(),
     };
     let slot = Rc::new(RefCell::new(None));
@@ -237,6 +238,7 @@ fn an_answer_that_is_given_up_is_aborted() {
         chance: Rc::new(Chance::seeded(5)),
         files: Rc::new(Disk::default()),
         http: Rc::new(http),
+        processes: Rc::new(crate::sys::sim::ScriptedProcesses::none(&world.clock)),
         tasks: world.tasks(),
     };
     let slot = Rc::new(RefCell::new(None));

@@ -8,9 +8,11 @@ pub mod files;
 mod forget;
 pub mod http;
 mod medium;
+pub mod processes;
 pub mod world;
 
 pub use clock::SimClock;
 pub use files::SimFiles;
 pub use http::ScriptedHttp;
+pub use processes::ScriptedProcesses;
 pub use world::World;
