@@ -6,6 +6,7 @@
 
 use std::fmt;
 
+use super::service_keys::SERVICES;
 pub(super) use super::unused_keys::UNUSED;
 
 /// What a value has to be.
@@ -54,12 +55,12 @@ pub(super) struct Key {
     pub(super) doc: &'static str,
 }
 
-const fn key(path: &'static str, value: Type, default: &'static str, doc: &'static str) -> Key {
+pub(super) const fn key(path: &'static str, value: Type, default: &'static str, doc: &'static str) -> Key {
     Key { path, value, default, doc }
 }
 
 /// Longest text where nothing shorter is asked for, characters.
-const TEXT: usize = 4096;
+pub(super) const TEXT: usize = 4096;
 /// Log levels, quietest first (methods.md 9.5).
 const LEVELS: Type = Type::Choice(&["silent", "fatal", "error", "warn", "info", "debug", "trace"]);
 /// Who may write directly, and in groups (methods.md 9.4).
@@ -70,7 +71,12 @@ const API: &str = "wire format: `openai-completions`, `anthropic-messages` or `o
 const MODEL: &str = "model reference: `provider/id`, an alias, or an id of the default provider";
 
 /// The keys that have a meaning in this version.
-pub(super) const KEYS: &[Key] = &[
+pub(super) fn keys() -> impl Iterator<Item = &'static Key> {
+    CORE.iter().chain(SERVICES)
+}
+
+/// Those of the gateway itself, its agents and its models.
+const CORE: &[Key] = &[
     key("meta", Type::Anything, "-", "written by the field's original; not looked at"),
     key("gateway.mode", Type::Choice(&["local"]), "local", "this program is always the gateway itself"),
     key("gateway.port", Type::Whole(1, 65535), "18789", "TCP port for HTTP and WebSocket"),
@@ -491,127 +497,6 @@ pub(super) const KEYS: &[Key] = &[
     key("logging.files", Type::Whole(1, 50), "4", "log files kept, the current one included"),
     key("logging.days", Type::Whole(1, 3650), "14", "age at which a log file is deleted, days"),
     key("messages.queue", Type::Anything, "-", "accepted, without effect"),
-    key(
-        "skills.load.extraDirs",
-        Type::Texts,
-        "none",
-        "directories of skills besides `skills` in the state directory and in the workspace, which go before them",
-    ),
-    key(
-        "skills.install.nodeManager",
-        Type::Choice(&["npm", "pnpm", "yarn", "bun"]),
-        "npm",
-        "who installs packages of kind `node`; `bun` counts as npm",
-    ),
-    key(
-        "skills.install.allow",
-        Type::Texts,
-        "[\"node\", \"go\", \"uv\", \"download\"]",
-        "what skills.install may install with: `brew`, `node`, `go`, `uv`, `download`",
-    ),
-    key("skills.entries.*.enabled", Type::Flag, "true", "whether the skill of that key is offered"),
-    key("skills.entries.*.apiKey", Type::Secret, "-", "stands for the skill's main variable"),
-    key("skills.entries.*.env.*", Type::Secret, "-", "stands for a variable that the skill needs"),
-    key("skills.entries.*.config", Type::Anything, "-", "accepted, without effect"),
-    key(
-        "hooks.enabled",
-        Type::Flag,
-        "false",
-        "whether requests below `hooks.path` are taken; closed as long as neither token nor HMAC secret is set",
-    ),
-    key("hooks.token", Type::Secret, "-", "what callers show as `Authorization: Bearer` or `X-Clawdbot-Token`"),
-    key("hooks.hmac.secret", Type::Secret, "-", "secret of callers that sign the body with HMAC-SHA256"),
-    key(
-        "hooks.hmac.header",
-        Type::Text(64),
-        "`X-Hub-Signature-256`",
-        "header field with the signature in hex or base64, with or without `sha256=`",
-    ),
-    key(
-        "hooks.hmac.timestampHeader",
-        Type::Text(64),
-        "-",
-        "header field with the time in seconds; then `<time>.<body>` is signed",
-    ),
-    key(
-        "hooks.hmac.windowSeconds",
-        Type::Whole(10, 86_400),
-        "300",
-        "how far that time may be off; within it each signature is taken once",
-    ),
-    key("hooks.path", Type::Text(128), "/hooks", "where hooks are"),
-    key("hooks.maxBodyBytes", Type::Whole(1024, 8_388_608), "262144", "largest body of a hook, bytes"),
-    key("hooks.presets", Type::Texts, "none", "built-in mappings: `gmail`"),
-    key("hooks.mappings[].id", Type::Text(64), "its place", "name in the log"),
-    key("hooks.mappings[].match.path", Type::Text(256), "any", "path below `hooks.path`"),
-    key("hooks.mappings[].match.source", Type::Text(256), "any", "`source` of the body"),
-    key(
-        "hooks.mappings[].action",
-        Type::Choice(&["wake", "agent"]),
-        "agent",
-        "whether the main session hears a line, or an agent is asked",
-    ),
-    key(
-        "hooks.mappings[].wakeMode",
-        Type::Choice(&["now", "next-heartbeat"]),
-        "now",
-        "whether a heartbeat follows at once",
-    ),
-    key("hooks.mappings[].name", Type::Text(128), "Hook", "name for people"),
-    key("hooks.mappings[].sessionKey", Type::Text(512), "a new one", "session of the turn; may hold `{{…}}`"),
-    key(
-        "hooks.mappings[].messageTemplate",
-        Type::Text(TEXT),
-        "required for `agent`",
-        "what the agent is asked; `{{a.b[0].c}}` is a value of the body, `{{headers.x}}` and `{{query.x}}` one of the request",
-    ),
-    key("hooks.mappings[].textTemplate", Type::Text(TEXT), "required for `wake`", "what the main session hears"),
-    key("hooks.mappings[].deliver", Type::Flag, "true", "whether the answer goes to a channel"),
-    key("hooks.mappings[].channel", Type::Text(64), "last", "which channel"),
-    key("hooks.mappings[].to", Type::Text(256), "the last one", "which recipient"),
-    key("hooks.mappings[].model", Type::Text(256), "the agent's", "model of these turns"),
-    key(
-        "hooks.mappings[].thinking",
-        Type::Choice(&["off", "minimal", "low", "medium", "high", "xhigh"]),
-        "the agent's",
-        "how much is thought first",
-    ),
-    key("hooks.mappings[].timeoutSeconds", Type::Whole(1, 86_400), "the agent's", "longest turn, seconds"),
-    key(
-        "messages.tts.auto",
-        Type::Choice(&["off", "always", "inbound", "tagged"]),
-        "off",
-        "when answers are spoken; told to clients, which speak",
-    ),
-    key(
-        "messages.tts.provider",
-        Type::Choice(&["openai", "elevenlabs", "edge", "program"]),
-        "the first that is set up",
-        "who speaks; this version has `openai` and `program`",
-    ),
-    key(
-        "messages.tts.program",
-        Type::Texts,
-        "-",
-        "a program and its arguments; `{out}` is the file to write, `{text}` the text, `{textFile}` a file with it",
-    ),
-    key(
-        "messages.tts.programFormat",
-        Type::Choice(&["wav", "mp3", "ogg", "opus", "flac"]),
-        "wav",
-        "what the program writes",
-    ),
-    key("messages.tts.openai.apiKey", Type::Secret, "OPENAI_API_KEY", "key of a service with OpenAI's interface"),
-    key(
-        "messages.tts.openai.baseUrl",
-        Type::Text(TEXT),
-        "https://api.openai.com/v1",
-        "its address; another one may do without a key",
-    ),
-    key("messages.tts.openai.model", Type::Text(128), "gpt-4o-mini-tts", "its model"),
-    key("messages.tts.openai.voice", Type::Text(128), "alloy", "its voice"),
-    key("messages.tts.elevenlabs.apiKey", Type::Secret, "ELEVENLABS_API_KEY", "accepted, without effect"),
-    key("messages.tts.elevenlabs.*", Type::Anything, "-", "accepted, without effect"),
     key("ui.assistant.name", Type::Text(50), "-", "name of the assistant in the web page"),
     key("ui.assistant.avatar", Type::Text(200), "-", "its picture"),
     key("env.vars.*", Type::Secret, "-", "environment variables for `${NAME}` and for provider keys, used when unset"),
@@ -622,7 +507,7 @@ pub(super) const KEYS: &[Key] = &[
 #[must_use]
 pub fn manual_table() -> String {
     let mut out = "| key | value | default | meaning |\n|---|---|---|---|\n".to_owned();
-    for Key { path, value, default, doc } in KEYS {
+    for Key { path, value, default, doc } in keys() {
         out.push_str(&format!("| `{path}` | {value} | {default} | {doc} |\n"));
     }
     out

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::keys::{KEYS, Type, UNUSED};
+use super::keys::{Type, UNUSED, keys};
 use super::tree::join;
 use crate::limits::Limits;
 
@@ -10,12 +10,12 @@ use crate::limits::Limits;
 pub(super) fn has_effect(path: &str) -> bool {
     let is_below =
         |row: &str| row.strip_prefix(path).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']));
-    path == LIMITS || KEYS.iter().any(|row| row.value != Type::Anything && is_below(row.path))
+    path == LIMITS || keys().any(|row| row.value != Type::Anything && is_below(row.path))
 }
 
 /// The defaults that are plain values, by path. Left out are those whose presence alone means something.
 pub(super) fn defaults() -> impl Iterator<Item = (&'static str, Value)> {
-    let rows = KEYS.iter().filter(|row| !row.path.contains(['*', '[']) && !row.path.starts_with("session.reset."));
+    let rows = keys().filter(|row| !row.path.contains(['*', '[']) && !row.path.starts_with("session.reset."));
     rows.filter_map(|row| {
         let value = match row.value {
             Type::Choice(names) => names.contains(&row.default).then(|| row.default.into()),
@@ -55,7 +55,7 @@ pub(super) fn place(pattern: &str) -> Option<Place> {
     }
     let mut place = Place { value: None, object: pattern.is_empty(), list: false };
     let mut found = pattern.is_empty();
-    for row in KEYS {
+    for row in keys() {
         let Some(rest) = row.path.strip_prefix(pattern) else { continue };
         match rest.chars().next() {
             None => place.value = Some(row.value),
@@ -125,7 +125,7 @@ pub(super) fn nearest(pattern: &str, name: &str) -> Option<String> {
     if let Some((_, known)) = close {
         return Some(known.to_owned());
     }
-    let mut elsewhere = KEYS.iter().map(|row| row.path).filter(|path| path.rsplit('.').next() == Some(name));
+    let mut elsewhere = keys().map(|row| row.path).filter(|path| path.rsplit('.').next() == Some(name));
     match (elsewhere.next(), elsewhere.next()) {
         (Some(path), None) if !path.contains(['*', '[']) => Some(path.to_owned()),
         _ => None,
@@ -136,8 +136,7 @@ pub(super) fn names_below(pattern: &str) -> Vec<&'static str> {
     if pattern == LIMITS {
         return Limits::ROWS.iter().map(|row| row.key).collect();
     }
-    let mut names: Vec<&'static str> = KEYS
-        .iter()
+    let mut names: Vec<&'static str> = keys()
         .map(|row| row.path)
         .chain(UNUSED.iter().copied())
         .filter_map(|path| {

@@ -34,6 +34,7 @@ mod providers;
 pub mod redact;
 mod resolve;
 pub mod schema;
+mod service_keys;
 pub mod session;
 pub mod skills;
 pub mod speech;

@@ -3,7 +3,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::keys::{KEYS, Key, Type};
+use super::keys::{Key, Type, keys};
 use super::lookup::{LIMITS, names_below, place};
 use super::tree::join;
 
@@ -43,7 +43,7 @@ pub fn hints() -> Value {
     for (index, (name, label)) in SECTIONS.iter().enumerate() {
         hints.insert((*name).to_owned(), json!({"label": label, "group": label, "order": (index + 1) * 10}));
     }
-    for Key { path, value, default, doc } in KEYS {
+    for Key { path, value, default, doc } in keys() {
         let last = path.trim_end_matches("[]").rsplit('.').find(|part| *part != "*").unwrap_or(path);
         let mut hint = json!({"label": label(last), "help": doc});
         if let Value::Object(entries) = &mut hint {
@@ -105,7 +105,7 @@ fn leaf(pattern: &str, value: Type) -> Value {
         Type::Texts => json!({"type": "array", "items": {"type": "string"}}),
         Type::Anything => json!({}),
     };
-    let row = KEYS.iter().find(|row| row.path == pattern);
+    let row = keys().find(|row| row.path == pattern);
     if let (Value::Object(entries), Some(row)) = (&mut schema, row) {
         entries.insert("description".to_owned(), row.doc.into());
     }
@@ -158,7 +158,7 @@ mod tests {
     #[test]
     fn every_key_has_a_hint_and_secrets_are_marked() {
         let hints = hints();
-        for Key { path, value, .. } in KEYS {
+        for Key { path, value, .. } in keys() {
             let hint = &hints[*path];
             assert!(hint["label"].is_string(), "{path}");
             assert_eq!(hint["sensitive"] == true, *value == Type::Secret, "{path}");
