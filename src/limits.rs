@@ -417,7 +417,7 @@ pub const FIXED: &[(&str, u64, &str)] = &[
     ("runs that make up for missed ones", CRON_CATCH_UP as u64, "older ones are left out"),
     ("time between two runs of a job, ms", CRON_GAP_MS, "the next run waits"),
     ("failures of a job that is due once", CRON_TRIES as u64, "it is switched off"),
-    ("run log of a job, bytes", CRON_LOG_BYTES, "cut to its last 2,000 lines"),
+    ("run log of a job, bytes", CRON_LOG_BYTES, "cut to its last 2,000 lines, and to half of it"),
     ("run logs", CRON_LOG_FILES as u64, "the oldest of removed jobs leave"),
     ("system events that wait in one session", SYSTEM_EVENTS as u64, "the oldest leaves"),
     ("sessions with waiting system events", SYSTEM_EVENT_SESSIONS as u64, "the oldest is forgotten"),
