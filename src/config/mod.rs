@@ -49,6 +49,7 @@ pub use current::Current;
 pub use keys::manual_table;
 pub use problem::{Problem, Warning};
 pub use resolve::ResolveError;
+pub use substitute::literal;
 
 use crate::limits;
 use crate::secret::Secret;
@@ -125,6 +126,9 @@ const HOT: &[&str] = &[
     "browser",
     "channels",
     "cron",
+    "cron.enabled",
+    "cron.maxConcurrentRuns",
+    "cron.missed",
     "gateway.auth",
     "gateway.nodes",
     "gateway.reload",
@@ -242,6 +246,12 @@ impl Config {
     }
 }
 
+/// Why a password is too weak for others to try; `None` when it isn't. The answer doesn't show it.
+#[must_use]
+pub fn weakness_of_password(password: &str) -> Option<String> {
+    strength::weakness(password, strength::SecretKind::Password)
+}
+
 /// A text of the same language as plain JSON: other files of the field are written in it too.
 ///
 /// # Errors
@@ -256,12 +266,12 @@ fn read_assistant(root: &Field<'_>) -> Assistant {
     Assistant { name: text("ui.assistant.name"), avatar: text("ui.assistant.avatar") }
 }
 
-/// One digest per top-level key; `gateway` by its own keys, because some of them are applied hot.
+/// One digest per top-level key; `gateway` and `cron` by their own keys, because only some of them are applied hot.
 fn areas(root: &Node) -> BTreeMap<String, [u8; 32]> {
     let field = Field::root(root);
     let mut out = BTreeMap::new();
     for (name, section) in field.entries() {
-        let parts = if name == "gateway" { section.entries() } else { Vec::new() };
+        let parts = if matches!(name, "gateway" | "cron") { section.entries() } else { Vec::new() };
         if parts.is_empty() {
             out.insert(section.key.clone(), digest_of(section.node));
         }
