@@ -32,15 +32,28 @@ pub struct Errand {
     pub extra_system_prompt: Option<String>,
 }
 
+/// An errand without an answer.
+#[derive(Debug)]
+pub struct Undone {
+    /// Why.
+    pub problem: String,
+    /// Tokens that were used all the same.
+    pub tokens: u64,
+    /// Whether the gateway's own end is the reason.
+    pub by_shutdown: bool,
+}
+
 impl Gateway {
     /// Runs an errand to its end. It waits its turn in the session's lane like any message.
     ///
     /// # Errors
-    /// As [`Gateway::post`]'s; the reason of a run that failed or was stopped.
-    pub async fn run_errand(self: &Rc<Self>, errand: Errand) -> Result<Rc<Outcome>, String> {
+    /// [`Undone`]: as [`Gateway::post`]'s, or the reason of a run that failed or was stopped.
+    pub async fn run_errand(self: &Rc<Self>, errand: Errand) -> Result<Rc<Outcome>, Undone> {
         let limit = errand.timeout;
         let limit = limit.unwrap_or_else(|| Duration::from_secs(self.config.get().agents.defaults.timeout_seconds));
-        let claim = self.answers.claim(&errand.run_id).map_err(|_| "a run with this id goes already".to_owned())?;
+        let unasked = |problem: String| Undone { problem, tokens: 0, by_shutdown: self.runs.is_closed() };
+        let claim = self.answers.claim(&errand.run_id);
+        let claim = claim.map_err(|_| unasked("a run with this id goes already".to_owned()))?;
         let posted = self.post(Post {
             run_id: errand.run_id,
             shown_key: errand.key.to_string(),
@@ -57,16 +70,18 @@ impl Gateway {
             claim,
             memory: Memory { kind: "errand", accepted: None, ended: |_, _| Ok(Rc::from(*b"{}")) },
         });
-        let plain = |error: Error| error.message;
+        let plain = |error: Error| unasked(error.message);
         let run = posted.map_err(plain)?.accepted.wait().await.map_err(plain)?;
         let outcome = run.outcome.wait().await;
-        match &outcome.end {
-            End::Completed => Ok(outcome),
-            End::Failed(problem) => Err(problem.clone()),
-            End::Stopped(Stop::Timeout) => Err(format!("the run hit its time limit of {} s", limit.as_secs())),
-            End::Stopped(Stop::Shutdown) => Err("the gateway stopped during the run".to_owned()),
-            End::Stopped(Stop::Rpc | Stop::Phrase) => Err("the run was stopped".to_owned()),
-        }
+        let problem = match &outcome.end {
+            End::Completed => return Ok(outcome),
+            End::Failed(problem) => problem.clone(),
+            End::Stopped(Stop::Timeout) => format!("the run hit its time limit of {} s", limit.as_secs()),
+            End::Stopped(Stop::Shutdown) => "the gateway stopped during the run".to_owned(),
+            End::Stopped(Stop::Rpc | Stop::Phrase) => "the run was stopped".to_owned(),
+        };
+        let by_shutdown = outcome.end == End::Stopped(Stop::Shutdown);
+        Err(Undone { problem, tokens: outcome.usage.total_tokens, by_shutdown })
     }
 
     /// The main session of an agent; the one of all where `session.scope` is `global`.
