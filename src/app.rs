@@ -16,7 +16,8 @@ use crate::events::budget::Budget;
 use crate::gateway::auth::Auth;
 use crate::gateway::heartbeat::Heart;
 use crate::gateway::heartbeat_tokens::Tokens;
-use crate::gateway::jobs::Jobs;
+use crate::gateway::jobs::{self, Jobs};
+use crate::gateway::kept::Kept;
 use crate::gateway::reload::{Reload, required};
 use crate::gateway::restart_note::RestartNote;
 use crate::gateway::{Gateway, Parts};
@@ -57,6 +58,8 @@ pub struct Start {
     pub launch: Rc<Launch>,
     /// The files that the configuration includes.
     pub included: Vec<PathBuf>,
+    /// What the gateway before gave away.
+    pub kept: Kept,
 }
 
 /// Reads the state directory and assembles the gateway. Nothing listens and no timer runs yet.
@@ -64,7 +67,7 @@ pub struct Start {
 /// # Errors
 /// What the disk says when the state can't be read; damage that can be mended is mended and logged.
 pub fn assemble(start: Start) -> Result<Front, StoreError> {
-    let Start { sys, places, host, config, credential, journal, tools, launch, included } = start;
+    let Start { sys, places, host, config, credential, journal, tools, launch, included, kept } = start;
     let limits = config.gateway.limits.clone();
     let default_agent = config.agents.default_agent().id.clone();
     let saver = Saver::new(&sys);
@@ -78,9 +81,8 @@ pub fn assemble(start: Start) -> Result<Front, StoreError> {
     let usage = UsageStore::load(&sys, &saver, &places.state_dir, sys.zone.clone())?;
     let devices = Rc::new(DeviceStore::load(&sys, &saver, &places.state_dir)?);
     let node_pairs = Rc::new(NodePairStore::load(&sys, &saver, &places.state_dir)?);
-    let heart = Heart::new(Tokens::load(&sys, &saver, &places.state_dir)?);
-    let book = config.cron.store.clone().unwrap_or_else(|| places.state_dir.join("cron").join("jobs.json"));
-    let book = Book::load(&sys, &saver, book)?;
+    let heart = Heart::new(Tokens::load(&sys, &saver, &places.state_dir)?, kept.last_beat.clone());
+    let book = Book::load(&sys, &saver, jobs::store_of(&places, &config))?;
     let jobs = Jobs::new(book.clone(), RunLog::beside(&sys, &saver, book.path())?);
     let make = Rc::new(channels::make);
     let channels = Channels::load(&sys, &saver, &places.state_dir, make, &config.channels)?;
@@ -138,6 +140,7 @@ pub fn assemble(start: Start) -> Result<Front, StoreError> {
         heart,
         channels,
         journal,
+        kept,
     });
     if let Some(note) = restart_note {
         gateway.tell_of_restart(&note);

@@ -149,6 +149,8 @@ pub const PAIRED_NODES: usize = 100;
 pub const NODE_RECORD_BYTES: usize = 32 * 1024;
 /// One exec approval while it waits or holds, bytes. A larger one is refused.
 pub const APPROVAL_BYTES: usize = 32 * 1024;
+/// Parts into which one message to a channel is split. A longer one is refused by `send`; an answer is cut.
+pub const DELIVERY_PARTS: usize = 64;
 /// HTTP bodies that are read at once for callers whom only the body can prove. Further ones: HTTP 503.
 pub const UNPROVEN_BODIES: usize = 8;
 /// Values in the JSON body of an HTTP request. More are refused before they are read.
@@ -455,6 +457,7 @@ pub const FIXED: &[(&str, u64, &str)] = &[
     ("devices that wait for approval", PAIRING_PENDING as u64, "UNAVAILABLE"),
     ("record of a device, bytes", DEVICE_BYTES as u64, "INVALID_REQUEST"),
     ("exec approval, bytes", APPROVAL_BYTES as u64, "INVALID_REQUEST"),
+    ("parts of one message to a channel", DELIVERY_PARTS as u64, "INVALID_REQUEST; an answer is cut"),
     ("HTTP bodies read at once before their caller is proven", UNPROVEN_BODIES as u64, "HTTP 503"),
     ("values in the JSON body of an HTTP request", HTTP_JSON_VALUES as u64, "HTTP 400"),
     ("wait for approval, ms", PAIRING_TTL_MS, "the request is forgotten"),
@@ -528,7 +531,7 @@ pub const FIXED: &[(&str, u64, &str)] = &[
     ("runs that make up for missed ones", CRON_CATCH_UP as u64, "older ones are left out"),
     ("time between two runs of a job, ms", CRON_GAP_MS, "the next run waits"),
     ("failures of a job that is due once", CRON_TRIES as u64, "it is switched off"),
-    ("run log of a job, bytes", CRON_LOG_BYTES, "cut to its last 2,000 lines"),
+    ("run log of a job, bytes", CRON_LOG_BYTES, "cut to its last 2,000 lines, and to half of it"),
     ("run logs", CRON_LOG_FILES as u64, "the oldest of removed jobs leave"),
     ("system events that wait in one session", SYSTEM_EVENTS as u64, "the oldest leaves"),
     ("sessions with waiting system events", SYSTEM_EVENT_SESSIONS as u64, "the oldest is forgotten"),

@@ -22,6 +22,8 @@ use crate::config::first_start::{Credential, CredentialSource, Places};
 use crate::config::gateway::AuthMode;
 use crate::config::launch::Launch;
 use crate::config::network::Bind;
+use crate::gateway::jobs;
+use crate::gateway::kept::Kept;
 use crate::gateway::reload::{Cause, keep_last_good, log_settings};
 use crate::gateway::restart_note::RestartNote;
 use crate::journal::Journal;
@@ -123,6 +125,8 @@ struct Life {
     loaded: Loaded,
     credential: Credential,
     listeners: Vec<Listener>,
+    /// What the gateway before gave away.
+    kept: Kept,
     /// Whether the owner at the terminal has been told where the gateway is.
     is_first: bool,
 }
@@ -154,14 +158,24 @@ async fn prepare(options: &Options, env: &BTreeMap<String, String>, sys: &Sys) -
         log::warn!("{warning}");
     }
     let credential = launch.credential(sys, &loaded.config).await.map_err(|error| other(error.to_string()))?;
+    jobs::check_store(sys, &launch.places, &loaded.config).map_err(other)?;
     let listeners = listen(loaded.config.gateway.bind, launch.port(&loaded.config), &[]).await;
     let listeners = listeners.map_err(|refused| other(refused.problem))?;
-    Ok(Life { launch: Rc::new(launch), journal, instance, loaded, credential, listeners, is_first: true })
+    Ok(Life {
+        launch: Rc::new(launch),
+        journal,
+        instance,
+        loaded,
+        credential,
+        listeners,
+        kept: Kept::default(),
+        is_first: true,
+    })
 }
 
 /// One gateway from its start to its end. Gives what the next one begins with, if there is to be one.
 async fn live(life: Life, sys: Sys, signals: &mut Signals) -> Result<Option<Life>, Failed> {
-    let Life { launch, journal, instance, loaded, credential, listeners, is_first } = life;
+    let Life { launch, journal, instance, loaded, credential, listeners, kept, is_first } = life;
     let places = launch.places.clone();
     if let Some(weakness) = &credential.weakness {
         log::warn!("the gateway's {} is weak: {weakness}", noun(&credential));
@@ -183,6 +197,7 @@ async fn live(life: Life, sys: Sys, signals: &mut Signals) -> Result<Option<Life
         tools: Rc::new(NoTools),
         launch: Rc::clone(&launch),
         included: loaded.included,
+        kept,
     })
     .map_err(|error| Failed::Other(format!("state directory {}: {error}", places.state_dir.display())))?;
 
@@ -225,7 +240,8 @@ async fn live(life: Life, sys: Sys, signals: &mut Signals) -> Result<Option<Life
         None => Ok(None),
         Some(Err(failed)) => Err(failed),
         Some(Ok((loaded, credential, listeners))) => {
-            Ok(Some(Life { launch, journal, instance, loaded, credential, listeners, is_first: false }))
+            let kept = front.gateway.hand_over();
+            Ok(Some(Life { launch, journal, instance, loaded, credential, listeners, kept, is_first: false }))
         }
     }
 }
@@ -288,6 +304,7 @@ async fn wait_for_end(
                     }
                     log::error!("{reason}: the gateway doesn't restart, because it could not start again");
                     gateway.restarts.refused();
+                    gateway.reload.release();
                     RestartNote::withdraw(&gateway.sys, &launch.places.state_dir);
                 }
             },
@@ -303,6 +320,8 @@ fn stop(signal: &str) -> End {
 /// Everything that could keep the next gateway from starting, before the old one goes down. Sockets
 /// that stay the same are kept.
 async fn next_life(front: &Front, launch: &Launch, listeners: &[Listener]) -> Result<Next, String> {
+    // What is read here is what the next gateway begins with.
+    front.gateway.reload.hold().await;
     let (loaded, credential) = front.gateway.read_config().await.map_err(|refused| refused.to_string())?;
     let (bind, port) = (loaded.config.gateway.bind, launch.port(&loaded.config));
     match listen(bind, port, listeners).await {

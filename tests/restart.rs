@@ -176,3 +176,97 @@ fn apply_restarts_at_the_requested_time_and_the_new_listener_is_in_place_first()
     let mut client = Client::connect(gateway.port, Dialect::Guide);
     assert!(log(&mut client).contains("listens on ws://0.0.0.0:"));
 }
+
+#[test]
+fn an_emptied_file_is_changed_from_its_last_good_copy_and_a_garbled_one_can_be_replaced() {
+    let dir = TempDir::new("emptied");
+    let gateway = Gateway::start(
+        dir.path(),
+        &json!({"ui": {"assistant": {"name": "First"}}, "gateway": {"auth": {"mode": "token", "token": support::TOKEN}}}),
+    );
+    let mut client = Client::connect(gateway.port, Dialect::Native);
+    std::fs::write(dir.path().join(FILE), "").unwrap();
+    let blind = client.call("config.patch", &json!({"raw": "{ui:{assistant:{name:'Second'}}}"}));
+    assert_eq!(blind["error"]["message"], "config base hash required; re-run config.get and retry");
+    let answer = patch(&mut client, "{ui:{assistant:{name:'Second'}}}", 0);
+    assert_eq!(answer["payload"]["config"]["ui"]["assistant"]["name"], "Second", "{answer}");
+    for file in [FILE, "state/config.last-good.json"] {
+        assert!(text(dir.path(), file).contains(support::TOKEN), "{file} lost its content");
+    }
+    std::fs::write(dir.path().join(FILE), b"{ ui: '\xff' }").unwrap();
+    let seen = client.call("config.get", &json!({}))["payload"].clone();
+    assert_eq!((&seen["raw"], &seen["exists"], &seen["valid"]), (&Value::Null, &json!(true), &json!(false)), "{seen}");
+    assert!(seen["issues"][0]["message"].as_str().unwrap().ends_with("this is not UTF-8 text"));
+    let repaired = client.call("config.set", &json!({"raw": "{}", "baseHash": seen["hash"]}));
+    assert_eq!(repaired["ok"], true, "{repaired}");
+}
+
+#[test]
+fn an_unusable_file_of_jobs_is_refused_and_a_usable_one_takes_a_restart() {
+    let dir = TempDir::new("store");
+    let gateway = Gateway::start(dir.path(), &json!({}));
+    let mut client = Client::connect(gateway.port, Dialect::Native);
+    let below_a_file = dir.path().join(FILE).join("jobs.json").display().to_string();
+    let refused = patch(&mut client, &json!({"cron": {"store": below_a_file}}).to_string(), 0);
+    assert!(refused["error"]["message"].as_str().unwrap().contains("cron.store: "), "{refused}");
+    // By hand, and past the check of what a client sends.
+    std::fs::write(dir.path().join(FILE), json!({"cron": {"store": below_a_file}}).to_string()).unwrap();
+    gateway.signal("USR1");
+    wait_for("the refusal is logged", || log(&mut client).contains("doesn't restart, because it could not"));
+    assert!(log(&mut client).contains("cron.store: "));
+    let usable = dir.path().join("jobs/jobs.json").display().to_string();
+    let answer = patch(&mut client, &json!({"cron": {"store": usable}}).to_string(), 0);
+    assert_eq!(answer["payload"]["restart"]["ok"], true, "{answer}");
+    goodbye(&mut client);
+    Client::connect(gateway.port, Dialect::Native);
+}
+
+#[test]
+fn a_new_token_shuts_out_who_came_in_with_the_old_one_after_the_answer() {
+    let dir = TempDir::new("rotate");
+    let gateway = Gateway::start(dir.path(), &json!({}));
+    let mut client = Client::connect(gateway.port, Dialect::Guide);
+    let mut other = Client::connect(gateway.port, Dialect::Native);
+    let token = "another-token-9f31c07a";
+    let answer = patch(&mut client, &format!("{{gateway:{{auth:{{token:'{token}'}}}}}}"), 0);
+    assert_eq!(answer["ok"], true, "{answer}");
+    for client in [&mut client, &mut other] {
+        let close = loop {
+            let frame = client.read();
+            if frame.get("close").is_some() {
+                break frame["close"].clone();
+            }
+        };
+        assert_eq!(close, json!([1008, "credentials changed"]));
+    }
+    let mut back = Client::connect_with(gateway.port, Dialect::Native, &json!({"auth": {"token": token}}));
+    let same = patch(&mut back, "{ui:{assistant:{name:'x'}}}", 0);
+    assert_eq!(same["ok"], true);
+    assert_eq!(back.find_within(Duration::from_millis(300), |frame| frame.get("close").is_some()), None);
+}
+
+#[test]
+fn a_mistake_in_an_included_file_is_seen_to_be_repaired_there() {
+    let dir = TempDir::new("included");
+    let gateway = Gateway::start(dir.path(), &json!({}));
+    let mut client = Client::connect(gateway.port, Dialect::Native);
+    std::fs::write(dir.path().join("more.json5"), "{ ui: ").unwrap();
+    std::fs::write(dir.path().join(FILE), "{ '$include': 'more.json5' }").unwrap();
+    wait_for("the mistake is logged", || log(&mut client).contains("the configuration was not reloaded"));
+    std::fs::write(dir.path().join("more.json5"), "{ ui: { assistant: { name: 'Mended' } } }").unwrap();
+    wait_for("the repair", || client.call("agent.identity.get", &json!({}))["payload"]["name"] == "Mended");
+}
+
+#[test]
+fn what_waits_for_a_session_and_the_state_versions_outlive_a_restart() {
+    let dir = TempDir::new("outlive");
+    let gateway = Gateway::start(dir.path(), &json!({}));
+    let mut client = Client::connect(gateway.port, Dialect::Native);
+    client.call("wake", &json!({"mode": "next-heartbeat", "text": "kettle on"}));
+    let before = client.hello["snapshot"]["stateVersion"]["presence"].as_u64().unwrap();
+    gateway.signal("USR1");
+    goodbye(&mut client);
+    let mut client = Client::connect(gateway.port, Dialect::Native);
+    assert_eq!(client.call("status", &json!({}))["payload"]["queuedSystemEvents"], json!(["kettle on"]));
+    assert!(client.hello["snapshot"]["stateVersion"]["presence"].as_u64().unwrap() > before);
+}

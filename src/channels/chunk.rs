@@ -3,24 +3,44 @@
 //! is split is closed and opened again. It never loses a character but blanks at the seams.
 
 use crate::config::channels::ChunkMode;
+use crate::limits::DELIVERY_PARTS;
 
 /// Begins and ends a code block.
 const FENCE: &str = "```";
 /// A shorter limit leaves fences alone: there is no room for their marks.
 const FENCE_CHARS_MIN: usize = 32;
+/// What stands at the end of a text that was cut.
+const CUT: &str = "\n[…]";
 /// Longest name of a language behind a fence.
 const LANGUAGE_BYTES: usize = 16;
 
-/// The parts of `text`, each of at most `chars_max` characters; none when there is nothing but blanks.
+/// The parts of `text`, each of at most `chars_max` characters; none when there is nothing but blanks. A text
+/// that doesn't [fit](fits) is cut, with a mark at its end.
 #[must_use]
 pub fn split(text: &str, chars_max: usize, mode: ChunkMode) -> Vec<String> {
     let chars_max = chars_max.max(1);
+    let cut = text.char_indices().nth(chars_most(chars_max)).map(|(at, _)| at);
+    let shortened = cut.map(|at| format!("{}{CUT}", text.get(..at).unwrap_or_default()));
+    let text = shortened.as_deref().unwrap_or(text);
     let blocks = match mode {
-        ChunkMode::Length => vec![text.to_owned()],
-        ChunkMode::Newline => paragraphs(text),
+        ChunkMode::Newline => Some(paragraphs(text)).filter(|blocks| blocks.len() <= DELIVERY_PARTS),
+        ChunkMode::Length => None,
     };
+    let blocks = blocks.unwrap_or_else(|| vec![text.to_owned()]);
     let parts = blocks.iter().flat_map(|block| split_block(block, chars_max));
     parts.filter(|part| !part.trim().is_empty()).collect()
+}
+
+/// Whether a text goes whole into the parts that one message may have.
+#[must_use]
+pub fn fits(text: &str, chars_max: usize) -> bool {
+    text.char_indices().nth(chars_most(chars_max.max(1))).is_none()
+}
+
+/// Characters of a message in full parts, with a tenth left for fences and seams.
+fn chars_most(chars_max: usize) -> usize {
+    let all = chars_max.saturating_mul(DELIVERY_PARTS);
+    all - all / 10
 }
 
 /// Paragraphs; blank lines within a code block separate nothing.
@@ -41,7 +61,7 @@ fn paragraphs(text: &str) -> Vec<String> {
 fn split_block(text: &str, chars_max: usize) -> Vec<String> {
     let mut parts = Vec::new();
     let mut rest = text.to_owned();
-    while rest.chars().count() > chars_max {
+    while rest.char_indices().nth(chars_max).is_some() {
         // The mark that closes a fence has to fit too.
         let room =
             if rest.contains(FENCE) && chars_max >= FENCE_CHARS_MIN { chars_max - FENCE.len() - 1 } else { chars_max };

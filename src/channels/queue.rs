@@ -208,8 +208,9 @@ impl Queue {
             if !taken.insert((&entry.item.account_id, &entry.item.to)) || !entry.is_durable {
                 continue;
             }
-            // A clock that was set back must not stop the queue.
-            let pause = entry.item.next_at_ms.saturating_sub(now_ms).min(DELIVERY_PAUSE_MAX_MS);
+            // A time further away than any pause was told by a clock that was ahead: it must not stop the queue.
+            let left = entry.item.next_at_ms.saturating_sub(now_ms);
+            let pause = if left > DELIVERY_PAUSE_MAX_MS + DELIVERY_PAUSE_MAX_MS / 2 { 0 } else { left };
             if pause == 0 {
                 return Next::Item(Box::new(entry.item.clone()));
             }

@@ -8,6 +8,8 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use ring::digest::{SHA256, digest};
+
 use super::first_start::Places;
 use super::{Config, Problem, Reading, Warning};
 use crate::limits;
@@ -131,12 +133,50 @@ fn included(files: &dyn Files, dir: &Path, include: &Path) -> Result<String, Str
     String::from_utf8(bytes).map_err(|_| "this is not UTF-8 text".to_owned())
 }
 
-/// The text of the configuration file; `None` when it is missing or holds nothing.
+/// The text that a client sees and changes.
+#[derive(Debug, Default)]
+pub struct Standing {
+    /// The file's; the last good copy's when the file is empty or missing, as at a start. `None` when there is
+    /// neither, or when it is no text.
+    pub text: Option<String>,
+    /// SHA-256 of its bytes, in hex; of nothing when there is neither.
+    pub hash: String,
+    /// Why it is no text.
+    pub garbled: Vec<Problem>,
+}
+
+impl Standing {
+    /// A text, or that there is none.
+    #[must_use]
+    pub fn of(text: Option<&str>) -> Self {
+        let hash = hash_of(text.unwrap_or_default().as_bytes());
+        Self { text: text.map(str::to_owned), hash, garbled: Vec::new() }
+    }
+
+    /// Whether there is anything that could be overwritten.
+    #[must_use]
+    pub fn is_there(&self) -> bool {
+        self.text.is_some() || !self.garbled.is_empty()
+    }
+}
+
+/// What stands where [`load`] would read.
 ///
 /// # Errors
-/// [`LoadError`] when it can't be read or is no text.
-pub fn text_of(files: &dyn Files, places: &Places) -> Result<Option<String>, LoadError> {
-    read(files, &places.config_file)
+/// [`LoadError::Unreadable`].
+pub fn standing(files: &dyn Files, places: &Places) -> Result<Standing, LoadError> {
+    for path in [&places.config_file, &places.last_good_file()] {
+        match bytes_of(files, path)?.map(|bytes| (hash_of(&bytes), text_in(path, bytes))) {
+            None => {}
+            Some((hash, Ok(text))) => return Ok(Standing { text: Some(text), hash, garbled: Vec::new() }),
+            Some((hash, Err(garbled))) => return Ok(Standing { text: None, hash, garbled }),
+        }
+    }
+    Ok(Standing::of(None))
+}
+
+fn hash_of(bytes: &[u8]) -> String {
+    data_encoding::HEXLOWER.encode(digest(&SHA256, bytes).as_ref())
 }
 
 /// Keeps `raw` as the last good copy; writes only when it differs from the one on disk. Call it when
@@ -153,24 +193,27 @@ pub async fn keep_last_good(files: &dyn Files, places: &Places, raw: &str) -> io
     files.replace(copy, raw.as_bytes().to_vec()).await
 }
 
-/// The text of a file; `None` when it is missing or holds nothing (blanks, or the zero bytes that a
-/// power cut leaves).
 fn read(files: &dyn Files, path: &Path) -> Result<Option<String>, LoadError> {
-    let bytes = match files.read(path, limits::CONFIG_BYTES) {
-        Ok(bytes) => bytes,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(LoadError::Unreadable { file: name(path), error }),
-    };
-    if bytes.iter().all(|byte| byte.is_ascii_whitespace() || *byte == 0) {
-        return Ok(None);
+    bytes_of(files, path)?.map(|bytes| text_in(path, bytes).map_err(LoadError::Invalid)).transpose()
+}
+
+/// The content of a file; `None` when it is missing or holds nothing (blanks, or the zero bytes that a
+/// power cut leaves).
+fn bytes_of(files: &dyn Files, path: &Path) -> Result<Option<Vec<u8>>, LoadError> {
+    match files.read(path, limits::CONFIG_BYTES) {
+        Ok(bytes) => Ok(Some(bytes).filter(|bytes| !bytes.iter().all(|byte| byte.is_ascii_whitespace() || *byte == 0))),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(LoadError::Unreadable { file: name(path), error }),
     }
-    String::from_utf8(bytes).map(Some).map_err(|error| {
+}
+
+fn text_in(path: &Path, bytes: Vec<u8>) -> Result<String, Vec<Problem>> {
+    String::from_utf8(bytes).map_err(|error| {
         let good = error.as_bytes().get(..error.utf8_error().valid_up_to()).unwrap_or_default();
         let text = String::from_utf8_lossy(good);
         let mut notes = super::Notes::new("", &text);
         notes.problem_at(text.len(), "", "this is not UTF-8 text");
-        let problems = notes.problems.into_iter().map(|problem| Problem { file: name(path), ..problem }).collect();
-        LoadError::Invalid(problems)
+        notes.problems.into_iter().map(|problem| Problem { file: name(path), ..problem }).collect()
     })
 }
 

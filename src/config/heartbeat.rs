@@ -12,6 +12,8 @@ pub const PROMPT: &str = "This is a heartbeat. If HEARTBEAT.md has tasks for you
     guess tasks from earlier conversations. If nothing needs attention, answer HEARTBEAT_OK and nothing else.";
 /// Interval when the file names none.
 const EVERY: &str = "30m";
+/// Shortest interval, milliseconds: a turn of an agent takes seconds.
+const EVERY_MIN_MS: u64 = 10_000;
 /// Other text beside the token when the file names no bound, characters.
 const ACK_MAX_CHARS: u64 = 300;
 
@@ -96,6 +98,12 @@ pub(super) fn check(field: &Field<'_>, notes: &mut Notes<'_>) {
             notes.problem(
                 &every,
                 format!("expected a time like `30m`, `90s` or `2h` (at most 365d), found {}", every.node.describe()),
+            );
+        }
+        if every.text().and_then(duration).is_some_and(|ms| (1..EVERY_MIN_MS).contains(&ms)) {
+            notes.problem(
+                &every,
+                format!("expected 0 (never) or at least {} s, found {}", EVERY_MIN_MS / 1000, every.node.describe()),
             );
         }
     }

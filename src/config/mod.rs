@@ -54,6 +54,7 @@ pub use current::Current;
 pub use keys::manual_table;
 pub use problem::{Problem, Warning};
 pub use resolve::ResolveError;
+pub use substitute::literal;
 
 use crate::limits;
 use crate::secret::Secret;
@@ -146,6 +147,9 @@ const HOT: &[&str] = &[
     "browser",
     "channels",
     "cron",
+    "cron.enabled",
+    "cron.maxConcurrentRuns",
+    "cron.missed",
     "gateway.auth",
     "gateway.nodes",
     "gateway.reload",
@@ -269,6 +273,12 @@ impl Config {
     }
 }
 
+/// Why a password is too weak for others to try; `None` when it isn't. The answer doesn't show it.
+#[must_use]
+pub fn weakness_of_password(password: &str) -> Option<String> {
+    strength::weakness(password, strength::SecretKind::Password)
+}
+
 /// A text of the same language as plain JSON: other files of the field are written in it too.
 ///
 /// # Errors
@@ -308,12 +318,12 @@ fn affirmed(field: &Field<'_>) -> BTreeSet<String> {
     keys
 }
 
-/// One digest per top-level key; `gateway` by its own keys, because some of them are applied hot.
+/// One digest per top-level key; `gateway` and `cron` by their own keys, because only some of them are applied hot.
 fn areas(root: &Node) -> BTreeMap<String, [u8; 32]> {
     let field = Field::root(root);
     let mut out = BTreeMap::new();
     for (name, section) in field.entries() {
-        let parts = if name == "gateway" { section.entries() } else { Vec::new() };
+        let parts = if matches!(name, "gateway" | "cron") { section.entries() } else { Vec::new() };
         if parts.is_empty() {
             out.insert(section.key.clone(), digest_of(section.node));
         }

@@ -1,9 +1,9 @@
 //! A new text of the configuration from what a client sends (methods.md 8.2 to 8.4): checked against
 //! the text that the client has seen, secrets put back, comments kept, validated. It writes nothing.
 
-use ring::digest::{SHA256, digest};
 use serde_json::Value;
 
+use super::file::Standing;
 use super::redact::{self, Stray};
 use super::{Problem, Reading, edit, old_layout, tree};
 
@@ -46,36 +46,32 @@ pub enum Refusal {
     Invalid(Vec<Problem>),
 }
 
-/// The hash of a text as clients see it, in hex; of the empty text when there is no file.
-#[must_use]
-pub fn hash_of(text: Option<&str>) -> String {
-    data_encoding::HEXLOWER.encode(digest(&SHA256, text.unwrap_or_default().as_bytes()).as_ref())
-}
-
-/// Makes the new text. `current` is the file's; `read` reads a text as if it were the file's.
+/// Makes the new text from the `current` one; `read` reads a text as if it were the file's.
 ///
 /// # Errors
 /// [`Refusal`], the first in its order.
 pub fn propose(
-    current: Option<&str>,
+    current: &Standing,
     base_hash: Option<&str>,
     change: Change<'_>,
     read: &dyn Fn(&str) -> Reading,
 ) -> Result<Proposal, Refusal> {
-    // Nothing can be overwritten where there is no file.
-    if current.is_some() {
+    // Nothing can be overwritten where there is nothing.
+    if current.is_there() {
         let base = base_hash.map(str::trim).filter(|hash| !hash.is_empty()).ok_or(Refusal::NoHash)?;
-        if !base.eq_ignore_ascii_case(&hash_of(current)) {
+        if !base.eq_ignore_ascii_case(&current.hash) {
             return Err(Refusal::Changed);
         }
     }
-    let old = read(current.unwrap_or_default());
+    let text = current.text.as_deref().unwrap_or_default();
+    let old = read(text);
     let text = match change {
         Change::Whole(raw) => {
             tree::read_any(raw, 0).map_err(|wrong| syntax(raw, wrong))?;
-            redact::restore_text(raw, current.unwrap_or_default(), &[&old.parsed, &old.merged])?
+            redact::restore_text(raw, text, &[&old.parsed, &old.merged])?
         }
-        Change::Patch(raw) => patched(current.unwrap_or_default(), raw, &old, read)?,
+        Change::Patch(_) if !current.garbled.is_empty() => return Err(Refusal::Broken),
+        Change::Patch(raw) => patched(text, raw, &old, read)?,
     };
     let mut reading = read(&text);
     match &mut reading.outcome {
@@ -136,18 +132,18 @@ mod tests {
     }
 
     fn ask(current: &str, change: Change<'_>) -> Result<String, Refusal> {
-        let hash = hash_of(Some(current));
-        propose(Some(current), Some(&hash), change, &read).map(|proposal| proposal.text)
+        let current = Standing::of(Some(current));
+        propose(&current, Some(&current.hash), change, &read).map(|proposal| proposal.text)
     }
 
     #[test]
     fn a_client_must_have_seen_the_present_text() {
-        let change = Change::Whole("{}");
-        assert_eq!(propose(Some("{}"), None, change, &read).unwrap_err(), Refusal::NoHash);
-        assert_eq!(propose(Some("{}"), Some(" "), change, &read).unwrap_err(), Refusal::NoHash);
-        assert_eq!(propose(Some("{}"), Some("bad"), change, &read).unwrap_err(), Refusal::Changed);
-        assert_eq!(propose(None, None, change, &read).unwrap().text, "{}");
-        assert_eq!(hash_of(None), "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
+        let (change, there) = (Change::Whole("{}"), Standing::of(Some("{}")));
+        assert_eq!(propose(&there, None, change, &read).unwrap_err(), Refusal::NoHash);
+        assert_eq!(propose(&there, Some(" "), change, &read).unwrap_err(), Refusal::NoHash);
+        assert_eq!(propose(&there, Some("bad"), change, &read).unwrap_err(), Refusal::Changed);
+        assert_eq!(propose(&Standing::of(None), None, change, &read).unwrap().text, "{}");
+        assert_eq!(Standing::of(None).hash, "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
     }
 
     #[test]

@@ -24,6 +24,9 @@ const WORDS: &[&str] =
     &["token", "password", "passwd", "passphrase", "secret", "credential", "authorization", "cookie"];
 /// Words before `key` that make it a secret.
 const KEY_KINDS: &[&str] = &["api", "private", "access", "signing", "encryption", "auth", "client", "service", "bot"];
+/// Words of a comment after which a secret may stand.
+const COMMENT_WORDS: &[&str] =
+    &["key", "keys", "pass", "pin", "pw", "pwd", "auth", "bearer", "login", "headers", "env", "webhook"];
 /// Maps in which every text is a secret.
 const MAPS: &[&str] = &["headers", "env"];
 
@@ -88,24 +91,17 @@ fn collect(node: &Node, path: &mut Vec<String>, found: &mut Vec<Secret>) {
     }
 }
 
-/// The text without secrets, comments included; everything else as written. A text that can't be
-/// read keeps only what certainly is no secret.
-pub(super) fn hide_in_text(text: &str) -> String {
-    let Ok(leaves) = leaves_of(text) else { return hide_in_broken(text) };
+/// The text without secrets, comments included; everything else as written. `None` for a text that can't be
+/// read: there nobody can tell what is a secret.
+pub(super) fn hide_in_text(text: &str) -> Option<String> {
     let mut splices: Vec<Splice> = Vec::new();
-    for leaf in leaves {
+    for leaf in leaves_of(text).ok()? {
         if is_secret(&leaf.path, &leaf.value) {
             splices.push((leaf.range, format!("\"{MARKER}\"")));
         }
     }
-    for range in comments_of(text) {
-        let comment = text.get(range.clone()).unwrap_or_default();
-        let hidden = hide_in_comment(comment);
-        if hidden != comment {
-            splices.push((range, hidden));
-        }
-    }
-    splice(text, splices)
+    splices.extend(hidden_comments(text));
+    Some(splice(text, splices))
 }
 
 /// Puts secrets back into a new text: a marker becomes what `old` has at the same path, as it is
@@ -124,13 +120,13 @@ pub(super) fn restore_text(new: &str, old: &str, old_values: &[&Value]) -> Resul
         let secret = secret_at(&leaf.path, &leaf.value, &new_value, old_values)?;
         splices.push((leaf.range.clone(), secret.to_string()));
     }
-    let mut old_comments: Vec<&str> = comments_of(old).into_iter().filter_map(|range| old.get(range)).collect();
+    let hidden = hidden_comments(old);
     for range in comments_of(new) {
         let comment = new.get(range.clone()).unwrap_or_default();
         if comment.contains(MARKER) {
-            let same = old_comments.iter().position(|old| hide_in_comment(old) == comment);
-            let index = same.ok_or_else(|| Stray("a comment".to_owned()))?;
-            splices.push((range, old_comments.remove(index).to_owned()));
+            let same = hidden.iter().find(|(_, shown)| shown == comment.trim_end());
+            let old = same.and_then(|(range, _)| old.get(range.clone()));
+            splices.push((range, old.ok_or_else(|| Stray("a comment".to_owned()))?.to_owned()));
         }
     }
     Ok(splice(new, splices))
@@ -176,7 +172,12 @@ fn find<'v>(path: &[String], new: &Value, old: &'v Value) -> Option<&'v Value> {
             let index: usize = name.parse().ok()?;
             let entry = new.get(index)?;
             let same_id = |other: &&Value| other.get("id") == entry.get("id");
-            let old = if entry.get("id").is_some() { old.iter().find(same_id)? } else { old.get(index)? };
+            let old = match entry.get("id") {
+                Some(_) => old.iter().find(same_id)?,
+                // One was added or removed: which one, nobody can tell.
+                None if old.len() != new.len() => return None,
+                None => old.get(index)?,
+            };
             find(rest, entry, old)
         }
         _ => None,
@@ -261,45 +262,60 @@ fn comments_of(text: &str) -> Vec<Range<usize>> {
     comments
 }
 
-/// Hides the value in `// token: 'abc'`: whatever follows a secret's name and a colon on its line.
-fn hide_in_comment(comment: &str) -> String {
-    let mut lines = Vec::new();
-    for line in comment.split('\n') {
-        let named = line.match_indices([':', '=']).find(|(at, _)| {
-            let before = line.get(..*at).unwrap_or_default().trim_end_matches([' ', '"', '\'', '`']);
-            let start = before.rfind(|c: char| !c.is_ascii_alphanumeric() && c != '_').map_or(0, |at| at + 1);
-            before.get(start..).is_some_and(|name| names_secret(name, true))
-        });
-        let value = named.and_then(|(at, _)| line.get(at + 1..).map(|value| (at + 1, value)));
-        match value.filter(|(_, value)| !value.trim_end_matches("*/").trim().is_empty()) {
-            Some((at, value)) => {
-                let end = if value.ends_with("*/") { "*/" } else { "" };
-                lines.push(format!("{} {MARKER}{end}", line.get(..at).unwrap_or_default()));
-            }
-            None => lines.push(line.to_owned()),
+/// The comments that may hold a secret, each with what is shown instead: its number tells it from the others,
+/// so that it can be put back. Comments that follow each other are judged as one.
+fn hidden_comments(text: &str) -> Vec<Splice> {
+    let mut groups: Vec<Vec<Range<usize>>> = Vec::new();
+    for range in comments_of(text) {
+        let continues = |group: &&mut Vec<Range<usize>>| {
+            let between = group.last().and_then(|before| text.get(before.end..range.start));
+            between.is_some_and(|between| between.trim().is_empty())
+        };
+        match groups.last_mut().filter(continues) {
+            Some(group) => group.push(range),
+            None => groups.push(vec![range]),
         }
     }
-    lines.join("\n")
+    let may_hold = |range: &Range<usize>| text.get(range.clone()).is_some_and(may_hold_secret);
+    let ranges = groups.into_iter().filter(|group| group.iter().any(may_hold)).flatten();
+    let numbered = ranges.zip(1_usize..).map(|(range, number)| {
+        let is_line = text.get(range.clone()).is_some_and(|comment| comment.starts_with("//"));
+        let end = if is_line { "" } else { " */" };
+        let shown = format!("{} {MARKER} {number}{end}", if is_line { "//" } else { "/*" });
+        (range, shown)
+    });
+    numbered.collect()
 }
 
-/// A text that is no JSON5: of each line only the name before its first colon, and brackets.
-fn hide_in_broken(text: &str) -> String {
-    let is_plain = |part: &str| {
-        let part = part.trim().trim_end_matches(',');
-        matches!(part, "true" | "false" | "null") || part.chars().all(|c| "{}[] ".contains(c))
+/// Whether a comment is anything but plain words and settings of numbers.
+fn may_hold_secret(comment: &str) -> bool {
+    let inner = comment.trim_start_matches(['/', '*']).trim_end_matches(['/', '*']);
+    let is_plain = |value: &str| {
+        let value = value.trim().trim_end_matches([',', '}', ']', ' ']);
+        let is_bracket = value.chars().all(|c| "{}[] ".contains(c));
+        is_bracket || matches!(value, "true" | "false" | "null") || value.parse::<f64>().is_ok()
     };
-    let is_name = |part: &str| part.chars().all(|c| c.is_ascii_alphanumeric() || "_-$\"'{[, \t".contains(c));
-    let mut lines = Vec::new();
-    for line in text.lines() {
-        let indent = line.get(..line.len() - line.trim_start().len()).unwrap_or_default();
-        lines.push(match line.split_once(':') {
-            _ if is_plain(line) => line.to_owned(),
-            Some((name, rest)) if is_name(name) && is_plain(rest) => line.to_owned(),
-            Some((name, _)) if is_name(name) => format!("{name}: {MARKER}"),
-            _ => format!("{indent}{MARKER}"),
-        });
-    }
-    lines.join("\n")
+    let sets_a_value = |line: &str| line.split_once([':', '=']).is_some_and(|(_, value)| !is_plain(value));
+    let is_quoted = |(at, _): (usize, &str)| {
+        let is_letter = |c: Option<char>| c.is_some_and(char::is_alphabetic);
+        let after = inner.get(at + 1..).and_then(|rest| rest.chars().next());
+        // As in "don't".
+        !(inner.get(at..=at) == Some("'")
+            && is_letter(inner.get(..at).and_then(|before| before.chars().next_back()))
+            && is_letter(after))
+    };
+    let tells = |word: &str| {
+        let is_mixed = word.bytes().any(|byte| byte.is_ascii_digit()) && word.bytes().any(|b| b.is_ascii_alphabetic());
+        names_secret(word, true)
+            || COMMENT_WORDS.contains(&word.to_ascii_lowercase().as_str())
+            || (word.len() >= 8 && is_mixed)
+            || word.len() >= 24
+    };
+    inner.contains(MARKER)
+        || inner.contains("://")
+        || inner.lines().any(sets_a_value)
+        || inner.match_indices(['"', '\'', '`']).any(is_quoted)
+        || inner.split(|c: char| !c.is_alphanumeric() && !"_-+/.".contains(c)).any(tells)
 }
 
 /// Whether a key has the name of a secret; `many` takes plurals too.
@@ -308,7 +324,10 @@ fn names_secret(name: &str, many: bool) -> bool {
     let Some((last, before)) = words.split_last() else { return false };
     let last = if many && last.len() > 3 { last.strip_suffix('s').unwrap_or(last) } else { last };
     let is_kind = |word: &String| KEY_KINDS.contains(&word.as_str());
+    let is_webhook = |word: &String| matches!(word.as_str(), "webhook" | "webhooks");
     WORDS.contains(&last)
+        || last == "webhook"
+        || (matches!(last, "url" | "uri") && before.iter().any(is_webhook))
         || matches!(last, "apikey" | "privatekey" | "secretkey" | "accesskey" | "seckey")
         || (last == "key" && before.last().is_some_and(|word| is_kind(word) || WORDS.contains(&word.as_str())))
         || name == "serviceAccount"
@@ -335,12 +354,16 @@ fn words(name: &str) -> Vec<String> {
     words
 }
 
-/// Whether an address carries a user's password or a key in its query.
+/// Whether an address carries a user's password, a key in its query, or, as those of web hooks do, in its path.
 fn address_holds_secret(text: &str) -> bool {
     let Some((_, rest)) = text.split_once("://") else { return false };
     let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
     let query = rest.split_once('?').map_or("", |(_, query)| query);
+    let path = rest.get(authority.len()..).unwrap_or_default().to_ascii_lowercase();
     authority.contains('@')
+        || authority.starts_with("hooks.")
+        || path.contains("webhook")
+        || path.starts_with("/bot")
         || query
             .split(['&', '#'])
             .any(|pair| pair.split_once('=').is_some_and(|(name, _)| names_secret(name, true) || name == "key"))

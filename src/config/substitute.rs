@@ -103,6 +103,20 @@ fn filled(text: &str, env: &BTreeMap<String, String>, room: &mut usize) -> Resul
     Ok((out, replaced))
 }
 
+/// How a text is written that is to be read as it stands: no part of it is a variable then.
+#[must_use]
+pub fn literal(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for (index, part) in text.split("${").enumerate() {
+        if index > 0 {
+            let is_variable = part.split_once('}').is_some_and(|(name, _)| is_name(name));
+            out.push_str(if is_variable { "$${" } else { "${" });
+        }
+        out.push_str(part);
+    }
+    out
+}
+
 fn is_name(name: &str) -> bool {
     name.starts_with(|first: char| first.is_ascii_uppercase() || first == '_')
         && name.chars().all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_')
@@ -128,6 +142,13 @@ mod tests {
         }
         for (text, expected) in [("$5 and $${lower}", "$5 and $${lower}"), ("$${B}", "${B}")] {
             assert_eq!(filled(text, &env(), &mut 1000), Ok((expected.to_owned(), false)), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_literal_text_is_read_as_it_stands() {
+        for text in ["${B}", "a${B}${A_1}-", "$${B}", "${b} ${", "$5", "${${B}}", ""] {
+            assert_eq!(filled(&literal(text), &env(), &mut 1000), Ok((text.to_owned(), false)), "{text}");
         }
     }
 

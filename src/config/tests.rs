@@ -210,6 +210,7 @@ fn scheduled_jobs_and_heartbeats_are_read_and_mistakes_are_named() {
     assert!(hours.has(23 * 60) && !hours.has(6 * 60 + 30) && hours.zone.is_some());
     for (text, expected) in [
         ("{every:'often'}", "agents.defaults.heartbeat.every: expected a time like"),
+        ("{every:'1ms'}", "agents.defaults.heartbeat.every: expected 0 (never) or at least 10 s, found"),
         ("{activeHours:{start:'8'}}", "agents.defaults.heartbeat.activeHours.start: expected a time of the day"),
         ("{activeHours:{timezone:'Nope/Zone'}}", "agents.defaults.heartbeat.activeHours.timezone: no such time zone"),
     ] {
@@ -291,5 +292,19 @@ fn no_text_panics_the_reader() {
             bytes[at] = *random.choice(b"{}[]:,'\"$\\ 0a-/*\n".as_slice()).unwrap();
         }
         let _ = Config::parse(&String::from_utf8_lossy(&bytes), "f", &BTreeMap::new());
+    }
+}
+
+#[test]
+fn another_file_of_jobs_needs_a_restart_and_how_they_run_does_not() {
+    let read = |text: &str| Config::parse(text, "f", &BTreeMap::new()).unwrap().0;
+    for (old, new, restart) in [
+        ("{cron:{enabled:true}}", "{cron:{enabled:false,maxConcurrentRuns:2,missed:'all'}}", false),
+        ("{}", "{cron:{}}", false),
+        ("{cron:{enabled:true}}", "{cron:{enabled:true,store:'/x/jobs.json'}}", true),
+        ("{cron:{store:'/x/jobs.json'}}", "{}", true),
+    ] {
+        let changes = Config::changed(&read(old), &read(new));
+        assert_eq!((changes.areas, changes.restart), (vec!["cron".to_owned()], restart), "{old} {new}");
     }
 }

@@ -3,13 +3,16 @@
 
 use serde_json::Value;
 
+use super::file::Standing;
 use super::old_layout::{OLD_LAYOUT, migrate_value};
-use super::{Problem, Reading, lookup, proposal, redact};
+use super::{Problem, Reading, lookup, redact};
 
 /// What `config.get` tells.
 #[derive(Debug)]
 pub struct View {
-    /// The text; `None` when there is no file.
+    /// Whether there is anything.
+    pub exists: bool,
+    /// The text; `None` when there is none, or when it can't be read so that its secrets can't be told.
     pub raw: Option<String>,
     /// The text as JSON.
     pub parsed: Value,
@@ -27,19 +30,21 @@ pub struct View {
     pub legacy: Vec<Problem>,
 }
 
-/// The view of the file's text, as it was read.
+/// The view of what stands there, as it was read.
 #[must_use]
-pub fn of(text: Option<&str>, reading: Reading) -> View {
+pub fn of(standing: Standing, reading: Reading) -> View {
     let mut parsed = reading.parsed.clone();
     redact::hide(&mut parsed);
     let config = config_of(&reading);
     let (legacy, warnings) = reading.warnings.into_iter().partition(|warning| warning.message.starts_with(OLD_LAYOUT));
-    let issues = reading.outcome.err().unwrap_or_default();
+    let mut issues = standing.garbled.clone();
+    issues.extend(reading.outcome.err().unwrap_or_default());
     View {
-        raw: text.map(redact::hide_in_text),
+        exists: standing.is_there(),
+        raw: standing.text.as_deref().and_then(redact::hide_in_text),
         parsed,
         config,
-        hash: proposal::hash_of(text),
+        hash: standing.hash,
         valid: issues.is_empty(),
         issues,
         warnings,
@@ -83,7 +88,7 @@ mod tests {
 
     fn view(text: &str) -> View {
         let env = BTreeMap::from([("KEY".to_owned(), "resolved".to_owned())]);
-        of(Some(text), Config::read(text, "f", &env, &crate::config::include::none))
+        of(Standing::of(Some(text)), Config::read(text, "f", &env, &crate::config::include::none))
     }
 
     #[test]
@@ -117,7 +122,7 @@ mod tests {
     #[test]
     fn an_invalid_text_is_seen_as_far_as_it_can_be_read() {
         let broken = view("{ gateway: { auth: { token: 'hush'");
-        assert!(!broken.valid && !broken.raw.unwrap().contains("hush"));
+        assert!(!broken.valid && broken.exists && broken.raw.is_none());
         assert_eq!((broken.parsed, broken.config), (json!({}), json!({})));
         let wrong = view("{gateway:{port:'x',auth:{token:'hush-hush'}},agent:{model:'m'},zz:1}");
         assert_eq!(wrong.config["gateway"], json!({"port": "x", "auth": {"token": redact::MARKER}}));

@@ -84,9 +84,20 @@ impl Book {
         if let Some(dir) = path.parent() {
             sys.files.create_dir(dir)?;
         }
+        let mut is_recovered = true;
         let state = match read(sys, &path)? {
-            Found::Jobs(state) => state,
-            Found::Nothing => State::default(),
+            Found::Jobs(state) => {
+                is_recovered = false;
+                state
+            }
+            // A start that set a damaged file aside may have ended before it wrote anything in its place.
+            Found::Nothing => match read(sys, &copy_of(&path))? {
+                Found::Jobs(state) if !state.is_empty() => {
+                    log::warn!("there is no file of scheduled jobs; its copy is used");
+                    state
+                }
+                _ => State::default(),
+            },
             Found::Damaged => {
                 let aside = stamp::free_name(&*sys.files, &path, ".damaged-", sys.clock.now_ms())?;
                 saver.rename(&path, &aside)?;
@@ -100,7 +111,25 @@ impl Book {
             let id = record.get("id").and_then(Value::as_str).unwrap_or("without an id");
             log::warn!("scheduled job {id} can't be read by this version: it is kept but doesn't run");
         }
-        Ok(Self(Rc::new(Inner { saver: saver.clone(), path, state: RefCell::new(state) })))
+        let book = Self(Rc::new(Inner { saver: saver.clone(), path, state: RefCell::new(state) }));
+        if is_recovered && !book.0.state.borrow().is_empty() {
+            // In the background: until it is written the copy is there.
+            drop(book.save(Change::State));
+        }
+        Ok(book)
+    }
+
+    /// Whether a book could be at `path`; makes its directory.
+    ///
+    /// # Errors
+    /// What the disk says when the directory can't be made or a file that is there can't be read.
+    pub fn check(sys: &Sys, path: &Path) -> Result<(), StoreError> {
+        if let Some(dir) = path.parent() {
+            sys.files.create_dir(dir)?;
+        }
+        read(sys, path)?;
+        read(sys, &copy_of(path))?;
+        Ok(())
     }
 
     /// Its file.
@@ -201,6 +230,10 @@ impl Book {
 }
 
 impl State {
+    fn is_empty(&self) -> bool {
+        self.jobs.is_empty() && self.foreign.is_empty()
+    }
+
     /// Two-space JSON without a newline at the end.
     fn text(&self) -> String {
         let mut jobs: Vec<&Record> = self.jobs.values().collect();

@@ -44,9 +44,16 @@ impl RunLog {
     /// # Errors
     /// What the disk says when the directory can't be made.
     pub fn beside(sys: &Sys, saver: &Saver, book: &Path) -> Result<Self, StoreError> {
-        let dir = book.parent().unwrap_or_else(|| Path::new("")).join("runs");
-        sys.files.create_dir(&dir)?;
-        Ok(Self { sys: sys.clone(), saver: saver.clone(), dir })
+        Self::check(sys, book)?;
+        Ok(Self { sys: sys.clone(), saver: saver.clone(), dir: dir_beside(book) })
+    }
+
+    /// Whether they can be beside the book at `book`; makes their directory.
+    ///
+    /// # Errors
+    /// What the disk says when it can't be made.
+    pub fn check(sys: &Sys, book: &Path) -> Result<(), StoreError> {
+        Ok(sys.files.create_dir(&dir_beside(book))?)
     }
 
     /// Adds a run and cuts a file that has grown too long; durable when it resolves.
@@ -63,9 +70,18 @@ impl RunLog {
         self.saver.append(&path, &line, Durability::Forced)?;
         self.saver.synced(&path).await?;
         if self.sys.files.size(&path)? > CRON_LOG_BYTES {
+            let lines = self.tail(&path, CRON_LOG_LINES)?;
+            // Half of the room at most, or long lines would have the file cut at every run.
+            let mut room = usize::try_from(CRON_LOG_BYTES / 2).unwrap_or(usize::MAX);
+            let fits = |line: &&Vec<u8>| {
+                let left = room.checked_sub(line.len() + 1);
+                room = left.unwrap_or_default();
+                left.is_some()
+            };
+            let kept = lines.iter().rev().take_while(fits).count();
             let mut bytes = Vec::new();
-            for line in self.tail(&path, CRON_LOG_LINES)? {
-                bytes.extend_from_slice(&line);
+            for line in lines.iter().skip(lines.len() - kept) {
+                bytes.extend_from_slice(line);
                 bytes.push(b'\n');
             }
             self.saver.replace(&path, bytes);
@@ -135,5 +151,62 @@ impl RunLog {
         }
         lines.reverse();
         Ok(lines)
+    }
+}
+
+fn dir_beside(book: &Path) -> PathBuf {
+    book.parent().unwrap_or_else(|| Path::new("")).join("runs")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sys::sim::{ScriptedHttp, SimFiles, World};
+    use crate::sys::{Chance, Files as _};
+    use std::rc::Rc;
+    use std::time::Duration;
+
+    #[test]
+    fn a_log_of_long_lines_is_cut_to_half_so_that_the_next_run_does_not_cut_it_again() {
+        let world = World::at(0);
+        let files = SimFiles::new();
+        files.run_on(world.clock.clone(), Duration::from_millis(1));
+        let sys = Sys {
+            zone: jiff::tz::TimeZone::UTC,
+            chance: Rc::new(Chance::seeded(1)),
+            files: Rc::new(files.clone()),
+            http: Rc::new(ScriptedHttp::new(&world.clock, |_| unreachable!("nothing is asked"))),
+            clock: Rc::new(world.clock.clone()),
+            tasks: world.tasks(),
+        };
+        let log = RunLog::beside(&sys, &Saver::new(&sys), Path::new("/s/cron/jobs.json")).unwrap();
+        let entry = Entry {
+            ts: 1,
+            job_id: "a".to_owned(),
+            action: "finished".to_owned(),
+            status: Status::Ok,
+            error: None,
+            summary: Some("s".repeat(20_000)),
+            run_at_ms: 1,
+            duration_ms: 1,
+            next_run_at_ms: None,
+        };
+        let size = {
+            let path = Path::new("/s/cron/runs/a.jsonl");
+            move || files.size(path).unwrap()
+        };
+        let mut largest = 0;
+        loop {
+            let (log, entry) = (log.clone(), entry.clone());
+            world.tasks().detach(async move { log.add(&entry).await.unwrap() });
+            world.run_for(Duration::from_secs(1));
+            if size() < largest {
+                break;
+            }
+            largest = size();
+            assert!(largest <= CRON_LOG_BYTES, "never cut");
+        }
+        assert!(size() <= CRON_LOG_BYTES / 2 && size() > CRON_LOG_BYTES / 2 - 30_000, "{}", size());
+        assert!(log.last("a", 5000).unwrap().len() > 40);
     }
 }

@@ -5,10 +5,11 @@
 
 use std::fmt;
 
-use croner::Cron;
 use croner::parser::{CronParser, Seconds, Year};
+use croner::{Cron, Weekday};
+use jiff::civil::{self, Date};
 use jiff::tz::TimeZone;
-use jiff::{Timestamp, Zoned};
+use jiff::{Span, Timestamp, Zoned};
 use serde::{Deserialize, Serialize};
 
 use crate::limits::{CRON_EXPRESSION_CHARS, CRON_MAX_MS};
@@ -118,6 +119,9 @@ impl Timetable {
                     })?,
                 };
                 let cron = parse(expr).map_err(|problem| BadSchedule::Pattern(named(expr, &problem)))?;
+                if !has_a_day(&cron) {
+                    return Err(BadSchedule::Never(expr.clone()));
+                }
                 Ok(Self::Cron(Box::new(cron), zone))
             }
         }
@@ -172,6 +176,32 @@ fn parser() -> CronParser {
 
 fn parse(expression: &str) -> Result<Cron, String> {
     parser().parse(expression).map_err(|error| error.to_string())
+}
+
+/// Within so many years every date meets every day of the week.
+const YEARS: std::ops::Range<i16> = 2000..2028;
+
+/// Whether there is a day for it in any year. Without one the search would look through thousands of them, while
+/// everything waits.
+fn has_a_day(cron: &Cron) -> bool {
+    let pattern = &cron.pattern;
+    let months: Vec<i8> = pattern.months.values().into_iter().filter_map(|month| i8::try_from(month).ok()).collect();
+    let mut starts = YEARS.flat_map(|year| months.iter().filter_map(move |month| Date::new(year, *month, 1).ok()));
+    starts.any(|first| {
+        first.series(Span::new().days(1)).take_while(|date| date.month() == first.month()).any(|date| {
+            let (month, day) = (date.month().unsigned_abs(), date.day().unsigned_abs());
+            let weekday = match date.weekday() {
+                civil::Weekday::Sunday => Weekday::Sunday,
+                civil::Weekday::Monday => Weekday::Monday,
+                civil::Weekday::Tuesday => Weekday::Tuesday,
+                civil::Weekday::Wednesday => Weekday::Wednesday,
+                civil::Weekday::Thursday => Weekday::Thursday,
+                civil::Weekday::Friday => Weekday::Friday,
+                civil::Weekday::Saturday => Weekday::Saturday,
+            };
+            pattern.day_match(i32::from(date.year()), month.into(), day.into(), weekday).unwrap_or(true)
+        })
+    })
 }
 
 /// The names of the fields of an expression with seven of them.

@@ -92,7 +92,6 @@ fn what_is_wrong_is_named_with_its_field() {
     for expression in ["", "* *", "* * * * * * * *", "é * * * *", "@never"] {
         assert!(bad(expression, "UTC").starts_with("RangeError: CronPattern: "), "{expression}");
     }
-    assert_eq!(cron("0 0 31 2 *", "UTC").next(YEAR_2026), None);
 }
 
 #[test]
@@ -151,4 +150,23 @@ fn catching_up_is_bounded_to_the_newest_times() {
     let daily = cron("0 8 * * *", "UTC");
     assert_eq!(daily.newest(YEAR_2026, YEAR_2026 + 3 * DAY, 24), YEAR_2026);
     assert_eq!(daily.newest(YEAR_2026, YEAR_2026 + 100 * DAY, 2), YEAR_2026 + 98 * DAY + 8 * 3_600_000);
+}
+
+#[test]
+fn an_expression_without_a_day_is_refused_without_a_search() {
+    for expression in ["0 0 31 4,6,9,11 *", "0 0 30 2 *", "0 0 0 30-31 2 *", "0 0 31W 4 *", "0 0 1-7 * +1#5"] {
+        assert_eq!(bad(expression, "UTC"), format!("RangeError: CronPattern: {expression} never comes true"));
+    }
+    for expression in [
+        "0 0 29 2 *",
+        "0 0 31 4,5 *",
+        "0 0 31 4 1",
+        "0 0 L 2 *",
+        "0 0 * 2 *",
+        "0 0 * 2 1#5",
+        "0 0 29 2 +1#5",
+        "0 0 LW * *",
+    ] {
+        assert!(cron(expression, "UTC").next(YEAR_2026).is_some(), "{expression}");
+    }
 }

@@ -88,6 +88,12 @@ impl Hub {
         &self.0.total
     }
 
+    /// Goes on from the versions of the gateway before.
+    pub fn resume(&self, version: StateVersion) {
+        let next = StateVersion { presence: version.presence + 1, health: version.health + 1 };
+        self.0.version.set(next);
+    }
+
     /// The state versions as of now.
     #[must_use]
     pub fn version(&self) -> StateVersion {

@@ -42,9 +42,15 @@ impl Auth {
         Self { required: RefCell::new(required), failures_max, failures: RefCell::new(BTreeMap::new()) }
     }
 
-    /// From now on another secret is required.
-    pub fn require(&self, required: Required) {
-        *self.required.borrow_mut() = required;
+    /// From now on this is required; whether it is something else than before.
+    pub fn require(&self, required: Required) -> bool {
+        let old = self.required.replace(required);
+        match (&old, &*self.required.borrow()) {
+            (Required::Token(old), Required::Token(new)) | (Required::Password(old), Required::Password(new)) => {
+                !old.matches(new.expose())
+            }
+            _ => true,
+        }
     }
 
     /// Checks what a client from `address` shows. `now_ms` is monotonic.

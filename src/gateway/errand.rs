@@ -32,6 +32,17 @@ pub struct Errand {
     pub extra_system_prompt: Option<String>,
 }
 
+/// An errand without an answer.
+#[derive(Debug)]
+pub struct Undone {
+    /// Why.
+    pub problem: String,
+    /// Tokens that were used all the same.
+    pub tokens: u64,
+    /// Whether the gateway's own end is the reason.
+    pub by_shutdown: bool,
+}
+
 /// An errand that goes.
 #[derive(Debug)]
 pub struct Begun {
@@ -43,16 +54,18 @@ impl Begun {
     /// Waits for its end.
     ///
     /// # Errors
-    /// The reason of a run that failed or was stopped.
-    pub async fn end(self) -> Result<Rc<Outcome>, String> {
+    /// [`Undone`]: the reason of a run that failed or was stopped.
+    pub async fn end(self) -> Result<Rc<Outcome>, Undone> {
         let outcome = self.run.outcome.wait().await;
-        match &outcome.end {
-            End::Completed => Ok(outcome),
-            End::Failed(problem) => Err(problem.clone()),
-            End::Stopped(Stop::Timeout) => Err(format!("the run hit its time limit of {} s", self.limit.as_secs())),
-            End::Stopped(Stop::Shutdown) => Err("the gateway stopped during the run".to_owned()),
-            End::Stopped(Stop::Rpc | Stop::Phrase) => Err("the run was stopped".to_owned()),
-        }
+        let problem = match &outcome.end {
+            End::Completed => return Ok(outcome),
+            End::Failed(problem) => problem.clone(),
+            End::Stopped(Stop::Timeout) => format!("the run hit its time limit of {} s", self.limit.as_secs()),
+            End::Stopped(Stop::Shutdown) => "the gateway stopped during the run".to_owned(),
+            End::Stopped(Stop::Rpc | Stop::Phrase) => "the run was stopped".to_owned(),
+        };
+        let by_shutdown = outcome.end == End::Stopped(Stop::Shutdown);
+        Err(Undone { problem, tokens: outcome.usage.total_tokens, by_shutdown })
     }
 }
 
@@ -60,9 +73,10 @@ impl Gateway {
     /// Runs an errand to its end. It waits its turn in the session's lane like any message.
     ///
     /// # Errors
-    /// As [`Gateway::post`]'s; the reason of a run that failed or was stopped.
-    pub async fn run_errand(self: &Rc<Self>, errand: Errand) -> Result<Rc<Outcome>, String> {
-        self.begin_errand(errand).await.map_err(|error| error.message)?.end().await
+    /// [`Undone`]: as [`Gateway::post`]'s, or the reason of a run that failed or was stopped.
+    pub async fn run_errand(self: &Rc<Self>, errand: Errand) -> Result<Rc<Outcome>, Undone> {
+        let unasked = |error: Error| Undone { problem: error.message, tokens: 0, by_shutdown: self.runs.is_closed() };
+        self.begin_errand(errand).await.map_err(unasked)?.end().await
     }
 
     /// Begins an errand: its message is durable and waits its turn.

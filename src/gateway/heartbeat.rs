@@ -12,7 +12,7 @@ use jiff::{Timestamp, Zoned};
 
 use super::Gateway;
 use super::delivery::DeliveryTarget;
-use super::errand::Errand;
+use super::errand::{Errand, Undone};
 use super::heartbeat_text::{Said, has_tasks, said};
 use super::heartbeat_tokens::Tokens;
 use crate::config::agents::Agent;
@@ -35,8 +35,8 @@ const REPEAT_MS: u64 = 24 * 60 * 60 * 1000;
 /// The agent's list of tasks in its workspace.
 const TASKS_FILE: &str = "HEARTBEAT.md";
 
-/// Why a heartbeat was skipped because something else went on the session; it is worth another try.
-pub const BUSY: &str = "requests-in-flight";
+/// Why a heartbeat was skipped because something else went on the session.
+const BUSY: &str = "requests-in-flight";
 
 /// What the gateway knows of heartbeats.
 #[derive(Debug)]
@@ -60,14 +60,22 @@ struct Pulse {
 }
 
 /// What came of a heartbeat.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug)]
 pub enum Beat {
     /// The agent was asked.
     Ran,
     /// It was not, and why.
     Skipped(&'static str),
-    /// It could not answer, and why.
-    Failed(String),
+    /// It could not answer.
+    Failed(Undone),
+}
+
+impl Beat {
+    /// Whether it was skipped because something else went on, so that it is worth another try.
+    #[must_use]
+    pub fn is_busy(&self) -> bool {
+        matches!(self, Self::Skipped(why) if *why == BUSY)
+    }
 }
 
 crate::wire! {
@@ -105,19 +113,19 @@ crate::wire! {
 }
 
 impl Heart {
-    /// A heart that has not beaten since the start.
+    /// A heart that has not beaten since the start, but perhaps before a restart inside the process.
     #[must_use]
-    pub fn new(tokens: Tokens) -> Self {
+    pub fn new(tokens: Tokens, last: Option<Beaten>) -> Self {
         Self {
             tokens,
             is_enabled: Cell::new(true),
-            last: RefCell::default(),
+            last: RefCell::new(last),
             pulses: RefCell::default(),
             bell: Bell::default(),
         }
     }
 
-    /// The last heartbeat since the start.
+    /// The last heartbeat since the process started.
     #[must_use]
     pub fn last(&self) -> Option<Beaten> {
         self.last.borrow().clone()
@@ -205,7 +213,7 @@ impl Gateway {
                 if let Some(pulse) = gateway.heart.pulses.borrow_mut().get_mut(&id) {
                     pulse.is_beating = false;
                 }
-                if outcome == Beat::Skipped(BUSY) {
+                if outcome.is_busy() {
                     gateway.want_heartbeat_at(&id, gateway.sys.clock.elapsed() + BUSY_PAUSE, &reason);
                 }
                 gateway.heart.bell.ring();
@@ -258,19 +266,23 @@ impl Gateway {
             timeout: None,
             extra_system_prompt: tasks.map(|tasks| format!("# {TASKS_FILE}\n\n{}", tasks.trim())),
         });
-        match asked.await {
+        let asked = asked.await;
+        let tokens = asked.as_ref().map_or_else(|undone| undone.tokens, |outcome| outcome.usage.total_tokens);
+        if tokens > 0 {
+            self.heart.tokens.add(&self.local_time().date().to_string(), &agent.id, tokens);
+        }
+        match asked {
             Ok(outcome) => {
-                self.heart.tokens.add(&self.local_time().date().to_string(), &agent.id, outcome.usage.total_tokens);
                 self.pass_on(beat, &key, &outcome, before, started, reason).await;
                 Beat::Ran
             }
-            Err(problem) => {
+            Err(undone) => {
                 self.beaten(started, |told| {
                     told.status = "failed".to_owned();
-                    told.reason = Some(cut(&problem));
+                    told.reason = Some(cut(&undone.problem));
                     told.indicator_type = Some("error".to_owned());
                 });
-                Beat::Failed(problem)
+                Beat::Failed(undone)
             }
         }
     }

@@ -102,7 +102,7 @@ impl Gateway {
     async fn hook_ends(self: &Rc<Self>, begun: Begun, turn: &HookTurn, agent_id: &str, run_id: &str) {
         let main = self.main_key(agent_id);
         let told = match begun.end().await {
-            Err(problem) => format!("Hook {} (error): {}", turn.name, cut(&problem)),
+            Err(undone) => format!("Hook {} (error): {}", turn.name, cut(&undone.problem)),
             Ok(outcome) => {
                 let answer = answer_of(&outcome);
                 let spoken = answer.as_deref().filter(|answer| turn.deliver && !is_token(answer));

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use super::Gateway;
 use super::delivery::DeliveryTarget;
-use super::errand::Errand;
-use super::heartbeat::{BUSY, Beat};
+use super::errand::{Errand, Undone};
+use super::heartbeat::Beat;
 use super::heartbeat_text::is_token;
 use super::jobs::Ended;
 use crate::cron::job::{AgentTurn, Job, Payload, PostMode, Status, Target, WakeMode};
@@ -47,6 +47,9 @@ impl Gateway {
                     Ok(key) => self.ask_agent(job, turn, run_id, &agent_id, key).await,
                     Err(error) => (failed(&error.message), None),
                 };
+                if ended.by_shutdown {
+                    return ended;
+                }
                 self.tell_main(job, &main, &ended, answer);
                 if job.wake_mode == WakeMode::Now {
                     self.want_heartbeat(&agent_id, &format!("cron:{}", job.id));
@@ -63,20 +66,24 @@ impl Gateway {
         self.system_events.push(main, text, self.sys.clock.now_ms());
         if job.wake_mode == WakeMode::NextHeartbeat {
             self.want_heartbeat(agent_id, &reason);
-            return Ended { status: Status::Ok, error: None, summary };
+            return Ended { summary, ..Ended::of(Status::Ok, None) };
         }
         let deadline = self.sys.clock.elapsed() + Duration::from_millis(CRON_BUSY_MS);
         let beat = loop {
             let beat = self.beat(agent_id, &reason).await;
-            if beat != Beat::Skipped(BUSY) || self.sys.clock.elapsed() >= deadline {
+            if !beat.is_busy() || self.sys.clock.elapsed() >= deadline || self.runs.is_closed() {
                 break beat;
             }
             self.sys.clock.sleep(BUSY_PAUSE).await;
         };
         match beat {
-            Beat::Ran => Ended { status: Status::Ok, error: None, summary },
-            Beat::Skipped(why) => Ended { status: Status::Skipped, error: Some(why.to_owned()), summary },
-            Beat::Failed(why) => Ended { status: Status::Error, error: Some(why), summary },
+            Beat::Ran => Ended { summary, ..Ended::of(Status::Ok, None) },
+            Beat::Skipped(why) => Ended {
+                summary,
+                by_shutdown: self.runs.is_closed(),
+                ..Ended::of(Status::Skipped, Some(why.to_owned()))
+            },
+            Beat::Failed(undone) => Ended { summary, ..not_done(&undone) },
         }
     }
 
@@ -112,11 +119,11 @@ impl Gateway {
         });
         let outcome = match asked.await {
             Ok(outcome) => outcome,
-            Err(problem) => return (failed(&problem), None),
+            Err(undone) => return (not_done(&undone), None),
         };
         let answer = answer_of(&outcome);
         let summary = answer.as_deref().map(cut);
-        let ended = Ended { status: Status::Ok, error: None, summary };
+        let ended = Ended { summary, ..Ended::of(Status::Ok, None) };
         let ended = match answer.as_deref().filter(|answer| !is_token(answer)) {
             Some(answer) => self.deliver_answer(job, turn, agent_id, answer, ended).await,
             None => ended,
@@ -181,7 +188,11 @@ pub(super) fn answer_of(outcome: &Outcome) -> Option<String> {
 }
 
 fn failed(problem: &str) -> Ended {
-    Ended { status: Status::Error, error: Some(cut(problem)), summary: None }
+    Ended::of(Status::Error, Some(cut(problem)))
+}
+
+fn not_done(undone: &Undone) -> Ended {
+    Ended { by_shutdown: undone.by_shutdown, ..failed(&undone.problem) }
 }
 
 pub(super) fn cut(text: &str) -> String {

@@ -6,11 +6,14 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, VecDeque};
+use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::Duration;
 
 use super::Gateway;
+use crate::config::Config;
 use crate::config::cron::Missed as DefaultMissed;
+use crate::config::first_start::Places;
 use crate::cron::book::Change;
 use crate::cron::job::{Job, Missed, Status};
 use crate::cron::log::Entry;
@@ -18,7 +21,7 @@ use crate::cron::settle::Went;
 use crate::cron::{Book, RunLog};
 use crate::events::CRON;
 use crate::limits::{CRON_CATCH_UP, CRON_CLOCK_MS, CRON_LATE_MS, CRON_LOOK_MS};
-use crate::sys::{Bell, Latch};
+use crate::sys::{Bell, Latch, Sys};
 
 /// Wall and monotonic time that differ by more than this since the last look: the clock was set.
 const JUMP_MS: u64 = 60_000;
@@ -26,6 +29,24 @@ const JUMP_MS: u64 = 60_000;
 const WAS_MISSED: &str = "missed: the gateway was not running at that time";
 /// Why a job failed whose run never ended.
 const INTERRUPTED: &str = "interrupted: the gateway ended during the run";
+
+/// Where a configuration keeps its jobs.
+#[must_use]
+pub fn store_of(places: &Places, config: &Config) -> PathBuf {
+    config.cron.store.clone().unwrap_or_else(|| places.state_dir.join("cron").join("jobs.json"))
+}
+
+/// Whether a gateway could start with a configuration's file of jobs: otherwise that is found out when the old
+/// gateway is gone already.
+///
+/// # Errors
+/// The key, the file and what the disk says.
+pub fn check_store(sys: &Sys, places: &Places, config: &Config) -> Result<(), String> {
+    let path = store_of(places, config);
+    Book::check(sys, &path)
+        .and_then(|()| RunLog::check(sys, &path))
+        .map_err(|error| format!("cron.store: {}: {error}", path.display()))
+}
 
 /// The scheduled jobs.
 #[derive(Debug)]
@@ -36,7 +57,7 @@ pub struct Jobs {
     pub log: RunLog,
     /// Those that run, by the job's id.
     going: RefCell<BTreeMap<String, Rc<Going>>>,
-    /// Those that wait for their turn; each job at most once.
+    /// Those that wait for their turn; each job of the book at most once, which bounds them.
     waiting: RefCell<VecDeque<Rc<Going>>>,
     /// Jobs whose missed times up to this one are made up for one by one.
     behind: RefCell<BTreeMap<String, u64>>,
@@ -67,6 +88,16 @@ pub struct Ended {
     pub error: Option<String>,
     /// What it said.
     pub summary: Option<String>,
+    /// Whether the gateway's own end cut it short: then it is not the job's doing, and its time stays.
+    pub by_shutdown: bool,
+}
+
+impl Ended {
+    /// Without a word.
+    #[must_use]
+    pub fn of(status: Status, error: Option<String>) -> Self {
+        Self { status, error, summary: None, by_shutdown: false }
+    }
 }
 
 crate::wire! {
@@ -104,6 +135,28 @@ impl Jobs {
     pub fn active(&self, job_id: &str) -> Option<Rc<Going>> {
         let going = self.going.borrow().get(job_id).cloned();
         going.or_else(|| self.waiting.borrow().iter().find(|going| going.job_id == job_id).cloned())
+    }
+
+    /// Resolves when none runs any more.
+    pub async fn ended(&self) {
+        loop {
+            let Some(going) = self.going.borrow().values().next().cloned() else { return };
+            going.ended.wait().await;
+        }
+    }
+
+    /// Somebody removed a job: its turn doesn't come any more. Only jobs of the book wait, each once.
+    pub fn removed(&self, job_id: &str) {
+        let mut waiting = self.waiting.take();
+        waiting.retain(|going| {
+            let stays = going.job_id != job_id;
+            if !stays {
+                going.ended.set(removed());
+            }
+            stays
+        });
+        self.waiting.replace(waiting);
+        self.changed(job_id);
     }
 
     /// Somebody changed a job: what is due may have changed too.
@@ -163,7 +216,7 @@ impl Gateway {
         let now_ms = self.sys.clock.now_ms();
         self.notice_jump(now_ms);
         let look = Duration::from_millis(CRON_LOOK_MS);
-        if !self.config.get().cron.enabled || now_ms < CRON_CLOCK_MS {
+        if !self.config.get().cron.enabled || now_ms < CRON_CLOCK_MS || self.runs.is_closed() {
             return look;
         }
         let (due, next) = self.jobs.book.due(now_ms);
@@ -267,7 +320,7 @@ impl Gateway {
     /// Starts runs while fewer go than may.
     fn pump_jobs(self: &Rc<Self>) {
         let max = usize::try_from(self.config.get().cron.max_concurrent_runs).unwrap_or(usize::MAX);
-        while self.jobs.going.borrow().len() < max {
+        while self.jobs.going.borrow().len() < max && !self.runs.is_closed() {
             let Some(going) = self.jobs.waiting.borrow_mut().pop_front() else { return };
             self.jobs.going.borrow_mut().insert(going.job_id.clone(), Rc::clone(&going));
             let gateway = Rc::clone(self);
@@ -290,8 +343,7 @@ impl Gateway {
             job.updated_at_ms = run_at_ms;
         });
         let Some(begun) = begun else {
-            let error = Some("the job was removed before its turn came".to_owned());
-            return Ended { status: Status::Skipped, error, summary: None };
+            return removed();
         };
         // A run during which the power fails must not begin again without end: that it began is on disk first.
         self.save_jobs(Change::State).await;
@@ -299,20 +351,26 @@ impl Gateway {
         let ended = self.do_job(&begun, &going.run_id).await;
         let took = self.sys.clock.elapsed().saturating_sub(started);
         let went = Went {
-            status: ended.status,
+            // A run that was cut short is like one that was missed.
+            status: if ended.by_shutdown { Status::Skipped } else { ended.status },
             error: ended.error.clone(),
             run_at_ms,
             duration_ms: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
         };
-        self.finish_job(going, &begun, &went, ended.summary.clone()).await;
+        self.finish_job(going, &begun, &went, &ended).await;
         ended
     }
 
-    async fn finish_job(self: &Rc<Self>, going: &Going, begun: &Job, went: &Went, summary: Option<String>) {
+    async fn finish_job(self: &Rc<Self>, going: &Going, begun: &Job, went: &Went, ended: &Ended) {
         let id = going.job_id.as_str();
+        let summary = ended.summary.clone();
         let (now_ms, home) = (self.sys.clock.now_ms(), &self.sys.zone);
         let behind = going.due_ms.filter(|due| self.jobs.behind.borrow().get(id).is_some_and(|until| due < until));
         let settled = self.jobs.book.change(id, |job| {
+            if ended.by_shutdown {
+                job.state.running_at_ms = None;
+                return;
+            }
             let is_rescheduled = job.schedule != begun.schedule;
             let (enabled, next) = (job.enabled, job.state.next_run_at_ms);
             job.settle(went, now_ms, behind, home);
@@ -390,6 +448,10 @@ impl Gateway {
             log::warn!("the scheduled jobs are not saved: {error}");
         }
     }
+}
+
+fn removed() -> Ended {
+    Ended::of(Status::Skipped, Some("the job was removed before its turn came".to_owned()))
 }
 
 fn event(job_id: &str, action: &'static str) -> CronEvent {

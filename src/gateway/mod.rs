@@ -21,6 +21,7 @@ pub mod inbound;
 pub mod invoke;
 mod job_run;
 pub mod jobs;
+pub mod kept;
 pub mod lag;
 pub mod nodes;
 pub mod pairing;
@@ -70,6 +71,7 @@ use heartbeat::Heart;
 use hooks::Signatures;
 use invoke::Flights;
 use jobs::Jobs;
+use kept::Kept;
 use pairing::Cleared;
 use presence::{Entry, Presence};
 use reload::Reload;
@@ -83,6 +85,8 @@ const PRESENCE_PAUSE: Duration = Duration::from_millis(250);
 const HEALTH_PAUSE: Duration = Duration::from_secs(1);
 /// Health is refreshed this often without a reason.
 const HEALTH_INTERVAL: Duration = Duration::from_secs(60);
+/// How long scheduled jobs have to note how they ended, once no run goes any more.
+const JOBS_PAUSE: Duration = Duration::from_secs(1);
 /// The short key of an agent's main session.
 const MAIN_KEY: &str = "main";
 
@@ -186,6 +190,8 @@ pub struct Parts {
     pub journal: Arc<Journal>,
     /// What is known about the configuration beside the one in force.
     pub reload: Reload,
+    /// What the gateway before gave away.
+    pub kept: Kept,
     /// By dialect: the method names that hello-ok lists.
     pub methods: Vec<Vec<&'static str>>,
 }
@@ -225,7 +231,7 @@ impl Gateway {
             runs: parts.runs,
             jobs: parts.jobs,
             heart: parts.heart,
-            system_events: SystemEvents::default(),
+            system_events: parts.kept.system_events,
             channels: parts.channels,
             seen: inbound::Seen::default(),
             journal: parts.journal,
@@ -235,6 +241,7 @@ impl Gateway {
             installs: Desk::default(),
             signatures: Signatures::default(),
         });
+        gateway.resume(parts.kept.presence, parts.kept.versions);
         gateway.take_health();
         gateway
     }
@@ -430,6 +437,9 @@ impl Gateway {
     pub async fn shut_down(self: &Rc<Self>, reason: &str, restart_ms: Option<u64>) {
         self.hub.emit_json(&SHUTDOWN, &json!({"reason": reason, "restartExpectedMs": restart_ms}));
         self.runs.close(Duration::from_millis(SHUTDOWN_GRACE_MS)).await;
+        if self.sys.clock.timeout(JOBS_PAUSE, self.jobs.ended()).await.is_err() {
+            log::warn!("a scheduled job did not end in time");
+        }
         self.channels.close();
         for peer in self.hub.peers() {
             peer.outbox.close(1012, "service restart");

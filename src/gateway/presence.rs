@@ -149,6 +149,12 @@ impl Presence {
         self.entries.borrow().get(&key.to_lowercase()).map(|slot| slot.entry.clone())
     }
 
+    /// All entries but the gateway's own, by their keys.
+    #[must_use]
+    pub fn known(&self) -> Vec<(String, Entry)> {
+        self.entries.borrow().iter().map(|(key, slot)| (key.clone(), slot.entry.clone())).collect()
+    }
+
     fn update(&self, key: &str, entry: Entry, connections: usize) {
         let key = key.to_lowercase();
         let mut entries = self.entries.borrow_mut();

@@ -7,15 +7,18 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::Gateway;
 use super::reload::Cause;
 use super::restart_note::RestartNote;
+use super::{Gateway, jobs};
 use crate::config::file::{self, LoadError, Loaded, Source};
 use crate::config::first_start::CredentialError;
 use crate::config::generations;
 use crate::config::proposal::{self, Change, Proposal, Refusal};
 use crate::config::view::{self, View};
 use crate::sys::Latch;
+
+/// How long the answer to a change has to get into its caller's queue.
+const ANSWER_PAUSE: Duration = Duration::from_millis(20);
 
 /// What a client wants beside the change.
 #[derive(Debug, Clone)]
@@ -53,12 +56,16 @@ pub struct Changed {
 pub enum NotChanged {
     /// Another change is being written.
     Busy,
+    /// The gateway is about to stop or to restart.
+    Ending,
     /// The file can't be read.
     Unreadable(LoadError),
     /// The proposal is not taken.
     Refused(Refusal),
     /// Clients could not come in any more.
     Credential(CredentialError),
+    /// `cron.store` can't be used, and why.
+    JobStore(String),
     /// The file, or the note for the restart, can't be written.
     Disk(io::ErrorKind),
 }
@@ -67,6 +74,8 @@ impl fmt::Display for NotChanged {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Busy => f.write_str("another change of the configuration is being written"),
+            Self::Ending => f.write_str("the gateway is ending; change the configuration when it is back"),
+            Self::JobStore(problem) => write!(f, "invalid config: {problem}"),
             Self::Unreadable(error) => error.fmt(f),
             Self::Refused(refusal) => refusal.fmt(f),
             Self::Credential(error) => error.fmt(f),
@@ -113,9 +122,9 @@ impl Gateway {
     /// The file is there and can't be read.
     pub fn view_config(&self) -> Result<View, LoadError> {
         let launch = &self.reload.launch;
-        let text = file::text_of(&*self.sys.files, &launch.places)?;
-        let reading = launch.read(&self.sys, text.as_deref().unwrap_or_default());
-        Ok(view::of(text.as_deref(), reading))
+        let standing = file::standing(&*self.sys.files, &launch.places)?;
+        let reading = launch.read(&self.sys, standing.text.as_deref().unwrap_or_default());
+        Ok(view::of(standing, reading))
     }
 
     /// Changes the configuration file and puts the change in force. Once begun it goes on even when
@@ -130,19 +139,26 @@ impl Gateway {
         then: Then,
     ) -> Result<Changed, Rc<NotChanged>> {
         let launch = &self.reload.launch;
+        if self.reload.is_held.get() {
+            return Err(Rc::new(NotChanged::Ending));
+        }
         if self.reload.is_writing.get() {
             return Err(Rc::new(NotChanged::Busy));
         }
-        let current = file::text_of(&*self.sys.files, &launch.places).map_err(NotChanged::Unreadable)?;
+        let current = file::standing(&*self.sys.files, &launch.places).map_err(NotChanged::Unreadable)?;
         let read = |text: &str| launch.read(&self.sys, text);
-        let proposal = proposal::propose(current.as_deref(), base_hash, change, &read).map_err(NotChanged::Refused)?;
+        let proposal = proposal::propose(&current, base_hash, change, &read).map_err(NotChanged::Refused)?;
         let outcome = Rc::new(Latch::new());
         self.reload.is_writing.set(true);
         let (gateway, told) = (Rc::clone(self), Rc::clone(&outcome));
         self.sys.tasks.detach(async move {
             let result = gateway.write_config(proposal, then).await.map_err(Rc::new);
             gateway.reload.is_writing.set(false);
+            gateway.reload.written.ring();
             told.set(result);
+            // Whoever changed the credentials hears the answer before the door closes.
+            gateway.sys.clock.sleep(ANSWER_PAUSE).await;
+            gateway.shut_out_outdated();
         });
         outcome.wait().await
     }
@@ -153,6 +169,7 @@ impl Gateway {
         let config = reading.outcome.map_err(|problems| NotChanged::Refused(Refusal::Invalid(problems)))?;
         let launch = &self.reload.launch;
         let credential = launch.credential(&self.sys, &config).await.map_err(NotChanged::Credential)?;
+        jobs::check_store(&self.sys, &self.places, &config).map_err(NotChanged::JobStore)?;
         let disk = |error: io::Error| NotChanged::Disk(error.kind());
         let path = &launch.places.config_file;
         generations::replace(&*self.sys.files, path, &text).await.map_err(disk)?;

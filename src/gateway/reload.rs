@@ -10,16 +10,18 @@ use std::rc::Rc;
 use std::slice;
 use std::time::Duration;
 
-use super::Gateway;
+use super::{Gateway, jobs};
 use crate::config::file::{self, LoadError, Loaded, Source};
 use crate::config::first_start::{Credential, CredentialError, Places};
 use crate::config::gateway::{AuthMode, ReloadMode};
 use crate::config::launch::Launch;
 use crate::config::{Changes, Config};
+use crate::events::Peer;
 use crate::journal::{Settings, Style};
 use crate::limits::CONFIG_WATCH_MS;
-use crate::sys::Sys;
 use crate::sys::files::Stamp;
+use crate::sys::{Bell, Sys};
+use crate::wire::handshake::Way;
 
 use super::auth::Required;
 
@@ -41,6 +43,12 @@ pub struct Reload {
     included: RefCell<Vec<PathBuf>>,
     /// Whether the file is being written.
     pub(super) is_writing: Cell<bool>,
+    /// Rings when it is written, or can't be.
+    pub(super) written: Bell,
+    /// Whether what was read is what the next gateway begins with: nothing is changed any more.
+    pub(super) is_held: Cell<bool>,
+    /// Who came in with a shared secret that holds no more.
+    outdated: RefCell<Vec<Rc<Peer>>>,
 }
 
 /// Why a configuration is looked at.
@@ -63,6 +71,8 @@ pub enum Refused {
     Load(LoadError),
     /// There is no usable credential with it.
     Credential(CredentialError),
+    /// Its `cron.store` can't be used, and why.
+    JobStore(String),
 }
 
 impl fmt::Display for Refused {
@@ -70,6 +80,7 @@ impl fmt::Display for Refused {
         match self {
             Self::Load(error) => error.fmt(f),
             Self::Credential(error) => error.fmt(f),
+            Self::JobStore(problem) => f.write_str(problem),
         }
     }
 }
@@ -84,7 +95,28 @@ impl Reload {
             started,
             included: RefCell::new(included),
             is_writing: Cell::new(false),
+            written: Bell::default(),
+            is_held: Cell::new(false),
+            outdated: RefCell::default(),
         }
+    }
+
+    /// From now on no client changes the configuration; resolves when the change that goes on is written. A
+    /// change that is acknowledged after the next gateway's configuration was read would not be in force in it.
+    pub async fn hold(&self) {
+        self.is_held.set(true);
+        loop {
+            let written = self.written.next();
+            if !self.is_writing.get() {
+                return;
+            }
+            written.wait().await;
+        }
+    }
+
+    /// The gateway goes on: the configuration may be changed again.
+    pub fn release(&self) {
+        self.is_held.set(false);
     }
 
     /// The stamps of all files that make the configuration.
@@ -106,12 +138,23 @@ impl Gateway {
                 if let Some(delay) = self.settle_config(loaded, &credential, cause).await {
                     self.restarts.schedule(&self.sys, delay, "the configuration changed");
                 }
+                self.shut_out_outdated();
             }
             Err(refused) => {
                 for problem in refused.to_string().lines() {
                     log::error!("{problem}");
                 }
                 log::error!("the configuration was not reloaded; the old one stays in force");
+                // A mistake in an included file is repaired there: it has to be looked at too.
+                if let Ok(standing) = file::standing(&*self.sys.files, &self.reload.launch.places) {
+                    let text = standing.text.unwrap_or_default();
+                    let mut included = self.reload.included.borrow_mut();
+                    for path in self.reload.launch.read(&self.sys, &text).included {
+                        if !included.contains(&path) {
+                            included.push(path);
+                        }
+                    }
+                }
             }
         }
     }
@@ -123,6 +166,7 @@ impl Gateway {
     pub async fn read_config(&self) -> Result<(Loaded, Credential), Refused> {
         let loaded = self.reload.launch.load(&self.sys).map_err(Refused::Load)?;
         let credential = self.reload.launch.credential(&self.sys, &loaded.config).await.map_err(Refused::Credential)?;
+        jobs::check_store(&self.sys, &self.places, &loaded.config).map_err(Refused::JobStore)?;
         Ok((loaded, credential))
     }
 
@@ -169,10 +213,20 @@ impl Gateway {
         let launch = &self.reload.launch;
         self.journal.reconfigure(&log_settings(config, &launch.places, &launch.env));
         log::set_max_level(self.journal.max_level());
-        self.auth.require(required(credential));
+        if self.auth.require(required(credential)) {
+            let came_with_it = |peer: &Rc<Peer>| peer.grant.way == Way::SharedSecret;
+            self.reload.outdated.borrow_mut().extend(self.hub.peers().into_iter().filter(came_with_it));
+        }
         self.config.replace(Rc::clone(config));
         if let Err(error) = self.channels.apply(&config.channels) {
             log::error!("the delivery queue of a channel can't be read, so nothing is sent on it: {error}");
+        }
+    }
+
+    /// Closes the connections of those who came in with a secret that holds no more.
+    pub(super) fn shut_out_outdated(&self) {
+        for peer in self.reload.outdated.take() {
+            peer.outbox.close(1008, "credentials changed");
         }
     }
 

@@ -162,7 +162,7 @@ impl Gateway {
     }
 
     async fn tell_owner(self: &Rc<Self>, key: &SessionKey, errand: Errand) -> Result<(), String> {
-        let outcome = self.run_errand(errand).await?;
+        let outcome = self.run_errand(errand).await.map_err(|undone| undone.problem)?;
         let entry = self.stores.sessions.get(key).unwrap_or_default();
         let text = outcome.texts.join("\n\n");
         match DeliveryTarget::of(&entry, Some("last"), None) {

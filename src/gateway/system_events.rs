@@ -1,6 +1,6 @@
 //! System events: short lines that wait for a session's next prompt (methods.md 2.8).
 //!
-//! In memory only: a restart forgets them.
+//! In memory only: they outlive a restart inside the process, and end with the process.
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, VecDeque};
@@ -65,6 +65,12 @@ impl SystemEvents {
     pub fn texts(&self, key: &SessionKey) -> Vec<String> {
         let queues = self.queues.borrow();
         queues.get(key).into_iter().flat_map(|queue| &queue.events).map(|event| event.text.clone()).collect()
+    }
+
+    /// Takes those of all sessions, for the next gateway.
+    #[must_use]
+    pub fn take_all(&self) -> Self {
+        Self { queues: RefCell::new(self.queues.take()), counter: self.counter.clone() }
     }
 
     /// Takes them.

@@ -171,7 +171,17 @@ impl Wizards {
         Ok(())
     }
 
-    /// Its patch is written, or can't be.
+    /// Its patch was refused: it asks again whether to write, and says why it could not. `None` when it is gone.
+    pub fn refused(&self, problem: String) -> Option<Step> {
+        let mut slot = self.0.borrow_mut();
+        let wizard = slot.as_mut().filter(|wizard| wizard.is_writing)?;
+        wizard.is_writing = false;
+        wizard.stage = Stage::Confirm;
+        wizard.wrong = Some(problem);
+        Some(wizard.step())
+    }
+
+    /// Its patch is written, or nobody waits for that any more.
     pub fn written(&self) {
         *self.0.borrow_mut() = None;
     }

@@ -4,9 +4,9 @@
 use serde_json::{Map, Value, json};
 
 use super::wizard::{Choice, Step};
-use crate::config::Config;
 use crate::config::network;
 use crate::config::offers::{self, Offer};
+use crate::config::{Config, literal, weakness_of_password};
 
 /// The value of the choice to leave something as it is.
 const SKIP: &str = "skip";
@@ -184,6 +184,7 @@ impl Answers {
             entry.insert("enabled".to_owned(), json!(true));
             patch.insert("channels".to_owned(), json!({channel.id: entry}));
         }
+        patch.values_mut().for_each(as_it_stands);
         patch
     }
 
@@ -403,6 +404,9 @@ impl Stage {
                 if password.chars().count() < PASSWORD_CHARS {
                     return Err(format!("a password needs at least {PASSWORD_CHARS} characters"));
                 }
+                if let Some(weakness) = weakness_of_password(&password) {
+                    return Err(format!("choose another password: {weakness}"));
+                }
                 answers.auth = Auth::Password(password);
                 Ok(Self::Channel)
             }
@@ -439,6 +443,16 @@ impl Stage {
                 }
             }
         }
+    }
+}
+
+/// An answer is no place for variables: whoever types `${NAME}` means that.
+fn as_it_stands(value: &mut Value) {
+    match value {
+        Value::String(text) => *text = literal(text),
+        Value::Array(items) => items.iter_mut().for_each(as_it_stands),
+        Value::Object(entries) => entries.values_mut().for_each(as_it_stands),
+        _ => {}
     }
 }
 

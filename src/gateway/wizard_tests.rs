@@ -136,3 +136,47 @@ fn nothing_chosen_or_not_confirmed_writes_nothing() {
     let refused = [&refused[..3], &[("note", Value::Null)], &none[3..5], &[("confirm", json!(false))]].concat();
     assert!(play("{}", &refused).is_empty());
 }
+
+/// A wizard at its last step, with these two answers; at the password's when that is no good.
+fn at_the_end(wizards: &Wizards, key: &str, password: &str) -> Step {
+    let (_, mut step) = wizards.start("w".to_owned(), facts("{}"), 0).unwrap();
+    let (model, skip) = (json!("anthropic/claude-haiku-4-5"), json!("skip"));
+    for answer in [json!(0), json!("anthropic"), json!(key), model, json!("password"), json!(password), skip, json!(0)]
+    {
+        let Next::Step(next) = wizards.next(None, Some((&step.id, answer)), 0).unwrap() else { panic!() };
+        if next.id == step.id {
+            return *next;
+        }
+        step = *next;
+    }
+    step
+}
+
+#[test]
+fn an_answer_that_looks_like_a_variable_is_written_as_it_stands() {
+    let wizards = Wizards::default();
+    let step = at_the_end(&wizards, "sk-${NOPE}", "a${B}-herring");
+    let Next::Write(patch) = wizards.next(None, Some((&step.id, json!(true))), 0).unwrap() else { panic!() };
+    assert_eq!(patch["models"]["providers"]["anthropic"]["apiKey"], "sk-$${NOPE}");
+    let config = Config::parse(&Value::Object(patch).to_string(), "f", &BTreeMap::new()).unwrap().0;
+    assert_eq!(config.gateway.auth.password.unwrap().expose(), "a${B}-herring");
+}
+
+#[test]
+fn a_weak_password_is_asked_for_again() {
+    let wizards = Wizards::default();
+    let step = at_the_end(&wizards, "sk-ant-test", "Password");
+    assert!(step.message.unwrap().starts_with("choose another password: it is a placeholder"));
+    assert_eq!(step.title.as_deref(), Some("Password"));
+}
+
+#[test]
+fn a_refused_patch_brings_back_the_last_step_with_the_reason() {
+    let wizards = Wizards::default();
+    let step = at_the_end(&wizards, "sk-ant-test", "herring-99");
+    assert!(wizards.refused("too early".to_owned()).is_none());
+    let Next::Write(_) = wizards.next(None, Some((&step.id, json!(true))), 0).unwrap() else { panic!() };
+    let again = wizards.refused("the disk is full".to_owned()).unwrap();
+    assert!(again.message.unwrap().starts_with("the disk is full") && again.r#type == "confirm");
+    assert!(matches!(wizards.next(None, Some((&again.id, json!(true))), 0).unwrap(), Next::Write(_)));
+}

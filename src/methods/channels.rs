@@ -90,11 +90,12 @@ async fn logout(cx: Cx, params: LogoutParams) -> Result<LoggedOut, Error> {
         Some("tokenFile") => Some("tokenFile"),
         _ => None,
     };
-    if let Some(key) = key {
-        forget(&cx, meta.id, &account_id, key).await?;
-    }
+    let has_forgotten = match key {
+        Some(key) => forget(&cx, meta.id, &account_id, key).await?,
+        None => false,
+    };
     let had_link = channel.is_some_and(|channel| channel.log_out());
-    let cleared = had_link || key.is_some();
+    let cleared = had_link || has_forgotten;
     if cleared {
         log::info!("channel {}, account {account_id}: logged out", meta.id);
     }
@@ -107,21 +108,27 @@ async fn logout(cx: Cx, params: LogoutParams) -> Result<LoggedOut, Error> {
     })
 }
 
-/// Takes an account's credential out of the configuration file.
-async fn forget(cx: &Cx, channel: &str, account_id: &str, key: &str) -> Result<(), Error> {
+/// Takes an account's credential out of the configuration file; tells whether there was one of its own.
+async fn forget(cx: &Cx, channel: &str, account_id: &str, key: &str) -> Result<bool, Error> {
     let view = cx.gateway.view_config().map_err(|error| Error::unavailable(error.to_string()))?;
     let stands_at = |path: &str| view.parsed.pointer(path).is_some();
     let mut section = Map::new();
-    if stands_at(&format!("/channels/{channel}/{key}")) {
+    let escaped = account_id.replace('~', "~0").replace('/', "~1");
+    let own = format!("/channels/{channel}/accounts/{escaped}/{key}");
+    // The channel's own credential is the default account's, and may be that of others too.
+    if stands_at(&format!("/channels/{channel}/{key}")) && account_id == DEFAULT_ACCOUNT {
         section.insert(key.to_owned(), Value::Null);
     }
-    if stands_at(&format!("/channels/{channel}/accounts/{account_id}/{key}")) {
+    if stands_at(&own) {
         let account = json!({account_id: {key: null}});
         section.insert("accounts".to_owned(), account);
     }
+    if section.is_empty() {
+        return Ok(false);
+    }
     let patch = json!({"channels": {channel: section}}).to_string();
     let changed = cx.gateway.change_config(Some(&view.hash), Change::Patch(&patch), Then::Nothing).await;
-    changed.map(drop).map_err(|refused| match &*refused {
+    changed.map(|_| true).map_err(|refused| match &*refused {
         NotChanged::Refused(_) => Error::invalid("config invalid; fix it before logging out"),
         other => Error::unavailable(other.to_string()),
     })

@@ -62,6 +62,8 @@ pub const METHODS: &[Method] = &[
 
 /// Delay of a restart when the caller names none, ms (methods.md 8.3).
 const DELAY_MS: u64 = 2000;
+/// When a change that came while the gateway was ending may be tried again, ms.
+const RESTART_MS: u64 = 1500;
 /// Longest text of the file.
 #[allow(clippy::cast_possible_truncation, reason = "the bound is a megabyte")]
 const RAW_CHARS: usize = CONFIG_BYTES as usize;
@@ -76,7 +78,7 @@ crate::wire! {
     pub struct ConfigView {
         path: String,
         exists: bool,
-        /// The text, its secrets replaced by `__REDACTED__`; null when there is no file.
+        /// The text, its secrets replaced by `__REDACTED__`; null when there is no file or it is no JSON5.
         raw: Value,
         /// The text as JSON.
         parsed: Value,
@@ -169,7 +171,7 @@ fn get(cx: &Cx, _: Nothing) -> Result<ConfigView, Error> {
     let view = cx.gateway.view_config().map_err(|error| Error::unavailable(error.to_string()))?;
     Ok(ConfigView {
         path: path_of(cx),
-        exists: view.raw.is_some(),
+        exists: view.exists,
         raw: view.raw.map_or(Value::Null, Value::String),
         parsed: view.parsed,
         valid: view.valid,
@@ -250,6 +252,11 @@ pub(super) fn refusal(refused: &NotChanged) -> Error {
     let message = refused.to_string();
     match refused {
         NotChanged::Busy => Error::unavailable(message).retry_after(500),
+        NotChanged::Ending => Error::unavailable(message).retry_after(RESTART_MS),
+        NotChanged::JobStore(_) => {
+            let issue = Issue { path: "cron.store".to_owned(), message: message.clone() };
+            Error::invalid(message).with_details(json!({"issues": [issue]}))
+        }
         NotChanged::Unreadable(_) | NotChanged::Disk(_) => Error::unavailable(message),
         NotChanged::Refused(Refusal::Invalid(problems)) => {
             Error::invalid(message).with_details(json!({"issues": issues(problems)}))

@@ -324,7 +324,7 @@ async fn remove(cx: Cx, params: RemoveParams) -> Result<Removed, Error> {
     }
     job.state.next_run_at_ms = None;
     gateway.tell_of_job(&job, "removed");
-    gateway.jobs.changed(&id);
+    gateway.jobs.removed(&id);
     gateway.prune_job_logs();
     Ok(Removed { ok: true, removed: true })
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde_json::{Map, Value};
 
+use crate::channels::chunk;
 use crate::channels::known::{self, DEFAULT, Meta};
 use crate::channels::message::{Body, GivenUp, Poll, Receipt};
 use crate::channels::registry::{Draft, Seat};
@@ -14,7 +15,9 @@ use crate::gateway::delivery::target_of;
 use crate::gateway::post::store_error;
 use crate::gateway::reach::Reach;
 use crate::later;
-use crate::limits::{RUN_ID_CHARS, SEND_MEDIA, SEND_TEXT_BYTES, SEND_WAIT_MS, SESSION_KEY_BYTES, URL_BYTES};
+use crate::limits::{
+    DELIVERY_PARTS, RUN_ID_CHARS, SEND_MEDIA, SEND_TEXT_BYTES, SEND_WAIT_MS, SESSION_KEY_BYTES, URL_BYTES,
+};
 use crate::rpc::{Cx, Method};
 use crate::wire::Access;
 use crate::wire::shape::{Kind, int, int_within, text, text_within};
@@ -94,13 +97,18 @@ async fn send(cx: Cx, params: SendParams) -> Result<Value, Error> {
     let named = params.session_key.filter(|key| !key.trim().is_empty());
     let named = named.map(|key| cx.gateway.session_key(&key)).transpose()?;
     let is_blank = params.message.trim().is_empty() && media_urls.is_empty();
-    let has_media = !media_urls.is_empty();
+    let (has_media, text) = (!media_urls.is_empty(), params.message.clone());
     let account_id = params.account_id;
     let prepare = || {
         if is_blank {
             return Err(Error::unavailable("Error: No delivery result"));
         }
         let seat = cx.gateway.channels.sender(meta, account_id.as_deref())?;
+        let chars_max = seat.config.as_ref().map_or(usize::MAX, |account| account.chunk_chars);
+        if !chunk::fits(&text, chars_max) {
+            let most = chars_max.saturating_mul(DELIVERY_PARTS);
+            return Err(Error::invalid(format!("message is too long for {}: about {most} characters fit", meta.label)));
+        }
         if has_media && !seat.channel.as_ref().is_some_and(|channel| channel.capabilities().media) {
             return Err(Error::invalid(format!("Error: {} sends no media", meta.label)));
         }

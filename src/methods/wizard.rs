@@ -4,7 +4,7 @@
 use serde_json::{Map, Value};
 
 use crate::config::file;
-use crate::config::proposal::{Change, hash_of};
+use crate::config::proposal::Change;
 use crate::error::Error;
 use crate::gateway::reconfigure::Then;
 use crate::gateway::wizard::{Next, NoWizard, Step};
@@ -148,10 +148,14 @@ async fn next(cx: Cx, params: NextParams) -> Result<NextResult, Error> {
         Next::Step(step) => NextResult { done: false, step: Some(*step), status: RUNNING.to_owned(), error: None },
         Next::Done => ended(DONE, None),
         Next::Write(patch) => {
-            let written = write(&cx, patch).await;
-            match written {
-                Ok(()) => ended(DONE, None),
-                Err(problem) => ended(ERROR, Some(problem)),
+            let mut over = Over { cx: &cx, asks_again: false };
+            let Err(problem) = write(&cx, patch).await else { return Ok(ended(DONE, None)) };
+            match gateway.wizards.refused(problem.clone()) {
+                Some(step) => {
+                    over.asks_again = true;
+                    NextResult { done: false, step: Some(step), status: RUNNING.to_owned(), error: None }
+                }
+                None => ended(ERROR, Some(problem)),
             }
         }
     })
@@ -160,21 +164,24 @@ async fn next(cx: Cx, params: NextParams) -> Result<NextResult, Error> {
 /// Writes the wizard's patch onto the text that is there now.
 async fn write(cx: &Cx, patch: Map<String, Value>) -> Result<(), String> {
     let gateway = &cx.gateway;
-    // Whatever happens, also when the caller leaves, the wizard is over.
-    let _over = Over(cx);
-    let text = file::text_of(&*gateway.sys.files, &gateway.places).map_err(|error| error.to_string())?;
-    let hash = hash_of(text.as_deref());
+    let hash = file::standing(&*gateway.sys.files, &gateway.places).map_err(|error| error.to_string())?.hash;
     let raw = Value::Object(patch).to_string();
     let changed = gateway.change_config(Some(&hash), Change::Patch(&raw), Then::Nothing).await;
     changed.map(|_| ()).map_err(|refused| refused.to_string())
 }
 
-/// Ends the wizard when it is dropped.
-struct Over<'c>(&'c Cx);
+/// Ends the wizard when it is dropped, also because the caller left.
+struct Over<'c> {
+    cx: &'c Cx,
+    /// It was refused and goes on.
+    asks_again: bool,
+}
 
 impl Drop for Over<'_> {
     fn drop(&mut self) {
-        self.0.gateway.wizards.written();
+        if !self.asks_again {
+            self.cx.gateway.wizards.written();
+        }
     }
 }
 

@@ -103,6 +103,9 @@ fn argv(skills: &Skills, way: &Way) -> Result<Vec<String>, String> {
     if what.is_empty() || what.starts_with(['-', '/', '.']) || what.len() > SPEC_CHARS || !what.chars().all(is_plain) {
         return Err(format!("Install failed: {:?} is not the name of a package", way.what));
     }
+    if way.installer == Installer::Node && !is_node_package(what) {
+        return Err(format!("Install failed: {what:?} is not the name of a package of the npm registry"));
+    }
     let words: &[&str] = match (way.installer, skills.node_manager) {
         (Installer::Brew, _) => &["brew", "install"],
         (Installer::Go, _) => &["go", "install"],
@@ -112,6 +115,30 @@ fn argv(skills: &Skills, way: &Way) -> Result<Vec<String>, String> {
         (_, NodeManager::Yarn) => &["yarn", "global", "add", "--ignore-scripts"],
     };
     Ok(words.iter().copied().chain([what.as_str()]).map(str::to_owned).collect())
+}
+
+/// `name`, `name@version`, `@scope/name` or `@scope/name@version`: whatever else npm takes means a repository, a
+/// file or a directory.
+fn is_node_package(what: &str) -> bool {
+    let (scoped, rest) = match what.strip_prefix('@') {
+        Some(rest) => match rest.split_once('/') {
+            Some((scope, name)) if !scope.is_empty() => (true, name),
+            _ => return false,
+        },
+        None => (false, what),
+    };
+    let (name, version) = rest.split_once('@').map_or((rest, None), |(name, version)| (name, Some(version)));
+    let is_word = |text: &str| {
+        !text.is_empty()
+            && text.chars().all(|c| c.is_ascii_alphanumeric() || "._-^~+".contains(c))
+            && !text.starts_with('.')
+    };
+    let is_file = [".tgz", ".tar", ".gz"].iter().any(|end| what.ends_with(end));
+    is_word(name)
+        && !name.starts_with('~')
+        && version.is_none_or(is_word)
+        && !is_file
+        && (scoped || !what.contains('/'))
 }
 
 fn program(sys: &Sys, skill: &str, argv: Vec<String>, limit: Duration) -> Program {

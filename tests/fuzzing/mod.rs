@@ -316,6 +316,7 @@ impl Machine {
             sys: self.sys.clone(),
             launch: Rc::new(Launch::new(places.clone(), BTreeMap::new())),
             included: Vec::new(),
+            kept: Default::default(),
             places,
             host: "pi".to_owned(),
             config,

@@ -5,12 +5,13 @@ use std::path::Path;
 use std::rc::Rc;
 use std::time::Duration;
 
+use barnacle::sys::sim::http::Script;
 use barnacle::sys::{Clock as _, Files as _};
 use serde_json::{Value, json};
 
 use super::client::{Client, Who};
 use super::home::{Furnishing, Home};
-use super::provider::{says, says_slowly};
+use super::provider::{Answer, body, says, says_slowly};
 
 const HOUR: Duration = Duration::from_secs(3600);
 
@@ -171,4 +172,23 @@ fn a_busy_session_is_not_disturbed_and_the_heartbeat_follows() {
     assert_eq!(*seen.borrow(), [false]);
     home.run_ms(30_000);
     assert_eq!(*seen.borrow(), [false, true]);
+}
+
+#[test]
+fn a_heartbeat_that_failed_counts_its_tokens_too() {
+    let calls = Rc::new(Cell::new(0));
+    let counted = Rc::clone(&calls);
+    // It asks for tools until it is stopped.
+    let furnishing = Furnishing::new(5, move |request| {
+        counted.set(counted.get() + 1);
+        Script::answer(200, body(request, &Answer::Call("hm".to_owned())))
+    });
+    let home = Home::new(Furnishing { own_accord: ("{}", "{maxTokensPerDay:40}"), ..furnishing });
+    let house = House { home, calls, prompt: Rc::default() };
+    house.write_tasks("- water the plants\n");
+    let client = house.home.admit(Who::native());
+    let first = house.calls_within(HOUR / 2 + Duration::from_secs(60));
+    assert!(first > 3, "{first}");
+    assert_eq!(client.events("heartbeat").pop().unwrap()["status"], "failed");
+    assert_eq!(house.calls_within(6 * HOUR), 0);
 }

@@ -285,6 +285,7 @@ fn start(
         tools: Rc::clone(&furnishing.tools),
         launch: Rc::new(Launch::new(places.clone(), BTreeMap::new())),
         included: Vec::new(),
+        kept: Default::default(),
     });
     let front = front.expect("the state can be loaded");
     let time = sys.tasks.spawn(Rc::clone(&front.gateway).keep_time());

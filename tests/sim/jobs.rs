@@ -365,3 +365,56 @@ fn nothing_runs_by_itself_while_jobs_are_switched_off() {
         json!({"enabled": false, "storePath": "/state/cron/jobs.json", "jobs": 1, "nextWakeAtMs": null})
     );
 }
+
+#[test]
+fn a_restart_in_order_is_no_failure_of_a_job_and_it_runs_after_it() {
+    let mut home = Home::new(Furnishing::new(5, |request| says_slowly(request, "word ", 20, Duration::from_secs(1))));
+    let client = home.admit(Who::native());
+    let once = add(&home, &client, "once", json!({"schedule": {"kind": "at", "atMs": now(&home)}}));
+    let waits = add(&home, &client, "waits", json!({"schedule": {"kind": "at", "atMs": now(&home) + 1000}}));
+    pass(&home, 5_000);
+    let due = job(&home, &once).state.next_run_at_ms;
+    assert!(job(&home, &once).state.running_at_ms.is_some());
+    let gateway = Rc::clone(home.gateway());
+    home.world.tasks().detach(async move { gateway.shut_down("gateway restarting", Some(1500)).await });
+    pass(&home, 4_000);
+    home.power_cut();
+    let state = job(&home, &once).state;
+    assert_eq!((state.next_run_at_ms, state.running_at_ms, state.consecutive_errors), (due, None, None));
+    pass(&home, 2 * MINUTE);
+    for id in [once, waits] {
+        assert_eq!(job(&home, &id).state.last_status, Some(Status::Ok));
+    }
+}
+
+#[test]
+fn a_job_that_is_removed_does_not_wait_for_its_turn_any_more() {
+    let home = Home::new(Furnishing::new(5, |request| says_slowly(request, "word ", 60, Duration::from_secs(1))));
+    let client = home.admit(Who::native());
+    let schedule = json!({"schedule": {"kind": "every", "everyMs": DAY}});
+    let first = add(&home, &client, "first", schedule.clone());
+    let second = add(&home, &client, "second", schedule);
+    call(&home, &client, "run", "cron.run", json!({"id": first, "mode": "force"}));
+    client.request("wait", "cron.run", json!({"id": second, "mode": "force", "wait": true}));
+    home.run_ms(100);
+    call(&home, &client, "remove", "cron.remove", json!({"id": second}));
+    let waited = client.reply("wait");
+    assert_eq!(waited["payload"]["status"], "skipped", "{waited}");
+    assert!(home.gateway().jobs.active(&second).is_none());
+    assert!(home.gateway().jobs.active(&first).is_some());
+}
+
+#[test]
+fn the_configuration_is_not_changed_once_the_end_has_begun() {
+    let home = Home::new(answering());
+    let client = home.admit(Who::native());
+    let gateway = Rc::clone(home.gateway());
+    home.world.tasks().detach(async move { gateway.reload.hold().await });
+    home.settle();
+    client.request("set", "config.set", json!({"raw": "{ui:{assistant:{name:'x'}}}"}));
+    home.run_ms(50);
+    let error = client.reply("set")["error"].clone();
+    assert_eq!((&error["code"], &error["retryable"]), (&json!("UNAVAILABLE"), &json!(true)), "{error}");
+    home.gateway().reload.release();
+    call(&home, &client, "again", "config.set", json!({"raw": "{ui:{assistant:{name:'x'}}}"}));
+}
