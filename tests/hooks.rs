@@ -106,8 +106,9 @@ fn wrong_requests_are_named_and_large_ones_refused() {
         ("/hooks/wake", json!({"text": "x", "mode": "later"}), 400, "the mode must be now or next-heartbeat"),
         ("/hooks/agent", json!({}), 400, "message required"),
         ("/hooks/agent", json!({"message": "x", "model": ""}), 400, "model required"),
-        ("/hooks/agent", json!({"message": "x", "channel": 5}), 400, "channel must be last"),
-        ("/hooks/agent", json!([1]), 400, "must be a JSON object"),
+        ("/hooks/agent", json!({"message": "x", "channel": 5}), 400, "channel must be last|telegram|"),
+        ("/hooks/agent", json!({"message": "x", "channel": "pigeon"}), 400, "channel must be last|telegram|"),
+        ("/hooks/agent", json!([1]), 400, "an object is expected"),
         ("/hooks/nothing", json!({}), 404, "Not Found"),
         ("/hooks", json!({}), 404, "Not Found"),
         ("/hooksy", json!({}), 404, "Not Found"),
@@ -137,7 +138,7 @@ fn an_agent_is_asked_in_a_session_of_its_own_and_the_main_one_hears_its_summary(
     assert!(answer.json()["runId"].as_str().unwrap().len() == 36 && answer.json()["ok"] == true);
     home.main_hears(&[&format!("Hook CI: {ANSWER}")]);
     home.post("/hooks/agent", &json!({"message": "look", "sessionKey": "agent:main:ci", "deliver": false}));
-    home.post("/hooks/agent", &json!({"message": "tell", "name": "Far", "channel": "nowhere", "to": "x"}));
+    home.post("/hooks/agent", &json!({"message": "tell", "name": "Far", "channel": "signal", "to": "x"}));
     home.main_hears(&["Hook Far (not delivered: ", &format!("Hook Hook: {ANSWER}")]);
     let mut client = Client::connect(home.gateway.port, Dialect::Native);
     let sessions = client.call("sessions.list", &json!({})).to_string();

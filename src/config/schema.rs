@@ -16,7 +16,7 @@ const SECTIONS: &[(&str, &str)] = &[
     ("messages", "Messages"),
     ("channels", "Channels"),
     ("cron", "Scheduled jobs"),
-    ("hooks", "Hooks"),
+    ("plugins", "Hooks"),
     ("skills", "Skills"),
     ("tools", "Tools"),
     ("ui", "Web page"),
@@ -151,7 +151,7 @@ mod tests {
             Some(2)
         );
         assert_eq!(at("properties/channels/additionalProperties/properties/botToken/type"), "string");
-        assert_eq!(at("properties/hooks"), json!({}));
+        assert_eq!(at("properties/plugins"), json!({}));
         assert_eq!(at("additionalProperties"), true);
     }
 

@@ -177,6 +177,7 @@ mod tests {
             files: Rc::new(files.clone()),
             http: Rc::new(ScriptedHttp::new(&world.clock, |_| unreachable!("nothing is asked"))),
             clock: Rc::new(world.clock.clone()),
+            processes: Rc::new(crate::sys::sim::ScriptedProcesses::none(&world.clock)),
             tasks: world.tasks(),
         };
         let log = RunLog::beside(&sys, &Saver::new(&sys), Path::new("/s/cron/jobs.json")).unwrap();

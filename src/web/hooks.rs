@@ -12,9 +12,11 @@ use serde_json::{Value, json};
 use super::guard::bearer;
 use super::hook_template::{Source, fill, query_value};
 use super::{Answer, At, Call, Content, Guard, Route, Verb, json_answer, text};
+use crate::channels::known;
 use crate::config::hooks::{Hmac, Mapping};
 use crate::error::{Code, Error};
 use crate::gateway::Gateway;
+use crate::gateway::delivery::LAST;
 use crate::gateway::handshake::party;
 use crate::gateway::hooks::HookTurn;
 use crate::stores::stamp;
@@ -159,7 +161,10 @@ async fn agent(call: &Call, body: &Value) -> Outcome {
     };
     let channel = match body.get("channel") {
         None | Some(Value::Null) => None,
-        Some(_) => Some(text_of(body, "channel").ok_or_else(|| wrong("channel must be last or a channel's id"))?),
+        Some(_) => {
+            let known = text_of(body, "channel").filter(|id| id.eq_ignore_ascii_case(LAST) || known::is_way(id));
+            Some(known.ok_or_else(|| wrong(&format!("channel must be {LAST}|{}", channel_ids())))?)
+        }
     };
     let seconds =
         body.get("timeoutSeconds").and_then(Value::as_f64).filter(|seconds| (1.0..=86_400.0).contains(seconds));
@@ -236,6 +241,11 @@ fn is_now(body: &Value) -> Result<bool, Box<Answer>> {
         Some(mode) if mode == "next-heartbeat" => Ok(false),
         Some(_) => Err(wrong("the mode must be now or next-heartbeat")),
     }
+}
+
+/// The channels that clients know by name.
+fn channel_ids() -> String {
+    known::CATALOGUE.iter().map(|channel| channel.id).collect::<Vec<_>>().join("|")
 }
 
 /// A text that is there and not blank.
