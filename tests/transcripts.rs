@@ -188,6 +188,7 @@ const DELIBERATE: &[(&str, &str, &str)] = &[
     ("config.schema", "/payload/uiHints/", "the keys of this version"),
     ("config.get", "/error is missing", "who may read may read the configuration: secrets are hidden"),
     ("config.get", "/payload is new", "who may read may read the configuration: secrets are hidden"),
+    ("config.get", "/payload/raw is null", "a text that can't be read may hold secrets anywhere"),
     ("connect refused", "/details/approve is new", "a refusal says why, and what to do"),
     ("connect refused", "/details/reason is new", "a refusal says why, and what to do"),
     ("device.pair.approve", "/payload/device/caps is new", "an approval is for what a node brings too"),

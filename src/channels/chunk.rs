@@ -180,7 +180,7 @@ mod tests {
         for _ in 0..2000 {
             let text: String =
                 (0..chance.below(60)).map(|_| words[usize::try_from(chance.below(9)).unwrap()]).collect();
-            let max = usize::try_from(1 + chance.below(50)).unwrap();
+            let max = usize::try_from(16 + chance.below(50)).unwrap();
             let parts = parts(&text, max);
             // Fence marks and the language behind them are said again; no word here has its letters.
             let bare = |text: &str| -> String {

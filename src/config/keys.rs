@@ -441,7 +441,7 @@ const CORE: &[Key] = &[
     ),
     key(
         "channels.*.textChunkLimit",
-        Type::Whole(100, 65_536),
+        Type::Whole(32, 65_536),
         "4000, on Discord 2000",
         "most characters of one message; longer texts are split",
     ),

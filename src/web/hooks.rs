@@ -134,11 +134,7 @@ fn body(call: &Call) -> Result<Value, Box<Answer>> {
     if call.body.iter().all(u8::is_ascii_whitespace) {
         return Ok(json!({}));
     }
-    match serde_json::from_slice::<Value>(&call.body) {
-        Ok(value) if value.is_object() => Ok(value),
-        Ok(_) => Err(refused(StatusCode::BAD_REQUEST, "the body must be a JSON object")),
-        Err(error) => Err(refused(StatusCode::BAD_REQUEST, &format!("the body is not JSON: {error}"))),
-    }
+    call.object().map_err(|what| wrong(&format!("Invalid JSON: {what}")))
 }
 
 fn wake(call: &Call, body: &Value) -> Outcome {

@@ -61,19 +61,26 @@ impl Call {
         self.headers.get(name)?.to_str().ok().map(str::trim).filter(|text| !text.is_empty())
     }
 
-    /// The body as JSON.
+    /// The body as a JSON object.
     ///
     /// # Errors
-    /// What is wrong with it, as a 400.
+    /// What is wrong with it, as a 400 in the form of the reference.
     pub fn json(&self) -> Result<Value, Box<Answer>> {
-        let wrong = |what: &str| Box::new(invalid(&format!("Invalid JSON: {what}")));
+        self.object().map_err(|what| Box::new(invalid(&format!("Invalid JSON: {what}"))))
+    }
+
+    /// The same with the bare reason.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn object(&self) -> Result<Value, String> {
         if values_in(&self.body) > HTTP_JSON_VALUES {
-            return Err(wrong(&format!("more than {HTTP_JSON_VALUES} values")));
+            return Err(format!("more than {HTTP_JSON_VALUES} values"));
         }
         match serde_json::from_slice::<Value>(&self.body) {
             Ok(value) if value.is_object() => Ok(value),
-            Ok(_) => Err(wrong("an object is expected")),
-            Err(error) => Err(wrong(&error.to_string())),
+            Ok(_) => Err("an object is expected".to_owned()),
+            Err(error) => Err(error.to_string()),
         }
     }
 }
