@@ -93,7 +93,9 @@ fn who_has_no_secret_learns_nothing_and_is_locked_out() {
     assert!(in_address.json()["error"].as_str().unwrap().contains("Authorization: Bearer"));
     let get = exchange(home.gateway.port, "GET", "/hooks/wake", &[("X-Clawdbot-Token", HOOK_TOKEN)], "");
     assert_eq!(get.status, 405);
-    let refused = (0..12).map(|_| wake(&[("X-Clawdbot-Token", "wrong")])).last().unwrap();
+    let tries = 0..12;
+    let answers: Vec<_> = tries.map(|_| wake(&[("X-Clawdbot-Token", "wrong")])).collect();
+    let refused = &answers[11];
     assert!(refused.status == 429 && refused.head.to_lowercase().contains("retry-after"), "{}", refused.head);
     assert_eq!(wake(&[("X-Clawdbot-Token", HOOK_TOKEN)]).status, 429);
 }

@@ -16,7 +16,7 @@ const SECTIONS: &[(&str, &str)] = &[
     ("messages", "Messages"),
     ("channels", "Channels"),
     ("cron", "Scheduled jobs"),
-    ("plugins", "Hooks"),
+    ("hooks", "Hooks"),
     ("skills", "Skills"),
     ("tools", "Tools"),
     ("ui", "Web page"),
