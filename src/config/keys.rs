@@ -431,7 +431,7 @@ const CORE: &[Key] = &[
         "channels.*.groups",
         Type::Anything,
         "any group",
-        "groups by id, or `*`: `enabled` (true) and `requireMention` (true)",
+        "groups by id, or `*`: `enabled` (true), `requireMention` (true), `allowFrom` (groupAllowFrom)",
     ),
     key(
         "channels.*.dm",

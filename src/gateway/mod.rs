@@ -25,6 +25,7 @@ pub mod kept;
 pub mod lag;
 pub mod nodes;
 pub mod pairing;
+mod people;
 pub mod post;
 pub mod presence;
 pub mod reach;
@@ -135,8 +136,6 @@ pub struct Gateway {
     pub system_events: SystemEvents,
     /// Services where people write to the gateway.
     pub channels: Channels,
-    /// Messages from them that were taken.
-    seen: inbound::Seen,
     /// Answers that can be given again.
     pub answers: Dedupe,
     /// Phones and other machines that offer commands.
@@ -233,7 +232,6 @@ impl Gateway {
             heart: parts.heart,
             system_events: parts.kept.system_events,
             channels: parts.channels,
-            seen: inbound::Seen::default(),
             journal: parts.journal,
             reload: parts.reload,
             restarts: Restarts::default(),

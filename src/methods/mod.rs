@@ -6,6 +6,7 @@
 pub mod agent_run;
 pub mod agents;
 pub mod approvals;
+pub mod channel_pairing;
 pub mod channels;
 pub mod chat;
 pub mod config;
@@ -51,6 +52,7 @@ pub const GROUPS: &[&[Method]] = &[
     node_side::METHODS,
     chat::METHODS,
     channels::METHODS,
+    channel_pairing::METHODS,
     send::METHODS,
     cron::METHODS,
     heartbeat::METHODS,
