@@ -3,6 +3,7 @@
 //! It knows no socket and no dialect. A connection comes in through [`Gateway::admit`] and goes out
 //! through [`Gateway::dismiss`]; what happens in between are calls (`rpc`).
 
+mod approvals;
 pub mod attachments;
 pub mod auth;
 pub mod commands;
