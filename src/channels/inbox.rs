@@ -39,6 +39,11 @@ pub struct Owed {
     pub channel: String,
     /// The account.
     pub account_id: String,
+    /// The service's id of whoever wrote it.
+    pub sender_id: String,
+    /// The name within the service, without `@`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub username: Option<String>,
     /// The chat.
     pub target: Target,
     /// Discord's guild or Slack's team.
@@ -239,6 +244,8 @@ mod tests {
             tries: 0,
             channel: "loopback".into(),
             account_id: "default".into(),
+            sender_id: "ann".into(),
+            username: None,
             target: Target::parse("loopback", "ann").unwrap(),
             space: None,
             label: None,

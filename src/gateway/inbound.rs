@@ -20,6 +20,7 @@ use crate::channels::strangers::Asked;
 use crate::channels::target::Target;
 use crate::channels::{Inlet, known};
 use crate::limits::{INBOUND_CHARS, OWED_TRIES};
+use crate::runs::asker::{Asker, Person};
 use crate::runs::run::{Ask, End, Origin, Run, Stop};
 use crate::stores::{SessionKey, TranscriptFile};
 use crate::sys::{Latch, LocalFuture};
@@ -146,14 +147,15 @@ impl Gateway {
         let now_ms = self.sys.clock.now_ms();
         let idle_ms = entry.and_then(|entry| entry.updated_at).map(|updated| now_ms.saturating_sub(updated));
         let label = known::find(message.channel).map_or(message.channel, |meta| meta.label);
-        let name = name_of(&message);
+        let (name, person) = (name_of(&message), person_of(&message));
         let text = envelope::wrap(&Inbound { text, ..message }, label, idle_ms, now_ms, &self.sys.zone);
-        self.put_to_agent(name, agent_id, key, text, reach).await
+        self.put_to_agent(name, person, agent_id, key, text, reach).await
     }
 
     async fn put_to_agent(
         self: &Rc<Self>,
         name: String,
+        person: Person,
         agent_id: String,
         key: SessionKey,
         text: String,
@@ -175,6 +177,7 @@ impl Gateway {
             timeout: Duration::from_secs(self.config.get().agents.defaults.timeout_seconds),
             extra_system_prompt: None,
             origin: Origin::Agent,
+            asker: Asker::Person(person.clone()),
             label: None,
             reach: Some(reach.clone()),
             renews: true,
@@ -187,7 +190,7 @@ impl Gateway {
         };
         match accepted {
             Ok(run) => {
-                let kept = match self.channels.inbox().owe(owed(name, &run, &reach)) {
+                let kept = match self.channels.inbox().owe(owed(name, &person, &run, &reach)) {
                     Ok(durable) => durable.await,
                     Err(error) => Err(error),
                 };
@@ -220,6 +223,12 @@ impl Gateway {
             target: owed.target.clone(),
             space: owed.space.clone(),
             label: owed.label.clone(),
+        };
+        let person = Person {
+            channel: meta.id,
+            account_id: owed.account_id.clone(),
+            sender_id: owed.sender_id.clone(),
+            username: owed.username.clone(),
         };
         let entry = self.stores.sessions.get(&key).filter(|entry| entry.session_id.as_ref() == Some(&owed.session_id));
         // A session that has begun anew since then wants no answer to what was said before.
@@ -257,6 +266,7 @@ impl Gateway {
             timeout: Duration::from_secs(self.config.get().agents.defaults.timeout_seconds),
             extra_system_prompt: None,
             origin: Origin::Agent,
+            asker: Asker::Person(person),
         });
         self.runs.arrived(&run);
         self.runs.pump();
@@ -309,12 +319,21 @@ fn name_of(message: &Inbound) -> String {
     format!("{}:{}:{}", message.channel, message.account_id, message.message_id)
 }
 
+fn person_of(message: &Inbound) -> Person {
+    Person {
+        channel: message.channel,
+        account_id: message.account_id.clone(),
+        sender_id: message.sender.id.clone(),
+        username: message.sender.username.clone(),
+    }
+}
+
 /// What names a piece of a run's answer in the queue.
 fn answer_key(run_id: &str, index: usize) -> String {
     format!("answer:{run_id}:{index}")
 }
 
-fn owed(name: String, run: &Run, reach: &Reach) -> Owed {
+fn owed(name: String, person: &Person, run: &Run, reach: &Reach) -> Owed {
     let ask = &run.ask;
     Owed {
         name,
@@ -326,6 +345,8 @@ fn owed(name: String, run: &Run, reach: &Reach) -> Owed {
         tries: 0,
         channel: reach.channel.to_owned(),
         account_id: reach.account_id.clone(),
+        sender_id: person.sender_id.clone(),
+        username: person.username.clone(),
         target: reach.target.clone(),
         space: reach.space.clone(),
         label: reach.label.clone(),

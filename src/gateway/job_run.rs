@@ -11,6 +11,7 @@ use super::heartbeat_text::is_token;
 use super::jobs::Ended;
 use crate::cron::job::{AgentTurn, Job, Payload, PostMode, Status, Target, WakeMode};
 use crate::limits::{CRON_BUSY_MS, CRON_SUMMARY_CHARS};
+use crate::runs::asker::Asker;
 use crate::runs::run::Outcome;
 use crate::stores::{Durability, SessionKey};
 use crate::wire::thinking::ThinkingLevel;
@@ -111,6 +112,7 @@ impl Gateway {
             run_id: run_id.to_owned(),
             key,
             agent_id: agent_id.to_owned(),
+            asker: Asker::Schedule,
             text,
             model: filled(&turn.model),
             thinking: turn.thinking.as_deref().and_then(ThinkingLevel::parse),

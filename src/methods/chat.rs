@@ -126,6 +126,7 @@ async fn send(cx: Cx, params: SendParams) -> Result<Value, Error> {
         timeout,
         extra_system_prompt: None,
         origin: Origin::Chat,
+        asker: cx.asker(),
         label: None,
         reach: None,
         renews: true,
