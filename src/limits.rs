@@ -195,6 +195,28 @@ pub const INBOX_LINE_BYTES: usize = 16 * 1024;
 pub const INBOX_FILE_BYTES: u64 = 128 * 1024;
 /// Starts of the gateway that try to answer a message; then its sender is told.
 pub const OWED_TRIES: u32 = 2;
+/// Text that a tool gives back to the model, bytes. More is cut.
+pub const TOOL_TEXT_BYTES: usize = 64 * 1024;
+/// A picture that a tool gives back to the model, bytes of base64. A larger one is refused.
+pub const TOOL_IMAGE_BYTES: usize = 6 * 1024 * 1024;
+/// How long a tool's call waits for an approval, ms.
+pub const TOOL_ASK_MS: u64 = 5 * 60 * 1000;
+/// Tools that somebody has allowed for the rest of a session. The oldest permission leaves.
+pub const TOOL_GRANTS: usize = 200;
+/// What a call is about, for whoever decides and for the audit log, characters. More is cut.
+pub const TOOL_SUMMARY_CHARS: usize = 500;
+/// A file of the log of tool calls, bytes; then the next one begins.
+pub const AUDIT_BYTES: u64 = 1024 * 1024;
+/// Files of that log. The oldest is deleted.
+pub const AUDIT_FILES: u64 = 5;
+/// A file that an agent writes, bytes. A larger one is refused.
+pub const WORKSPACE_WRITE_BYTES: usize = 256 * 1024;
+/// Lines of a file that an agent reads at once. The rest is told of.
+pub const WORKSPACE_READ_LINES: usize = 2000;
+/// Entries of a directory that an agent is shown. More are counted.
+pub const WORKSPACE_ENTRIES: usize = 500;
+/// Daily notes that an agent's search looks through, the newest ones.
+pub const NOTES_FILES: usize = 200;
 /// Text of a message that came in, characters. More is cut.
 pub const INBOUND_CHARS: usize = 32 * 1024;
 /// People who wait for the owner's approval on one channel. Further ones hear nothing.

@@ -283,7 +283,7 @@ fn sources(
 }
 
 /// A list of senders or groups, which may be written as texts or numbers.
-fn names(field: &Field<'_>, notes: &mut Notes<'_>) -> Vec<String> {
+pub(super) fn names(field: &Field<'_>, notes: &mut Notes<'_>) -> Vec<String> {
     if !matches!(field.node.kind, Kind::List(_)) {
         notes.problem(field, format!("expected a list of texts or numbers, found {}", field.node.describe_type()));
     }

@@ -98,6 +98,7 @@ async fn decide(
         &json!({"id": waiting.id, "decision": verdict.name(), "resolvedBy": by, "ts": now_ms}),
     );
     done.set(Ok(()));
+    waiting.by.set(by);
     gateway.nodes.decisions.decide(waiting, verdict, gateway.uptime_ms());
     Ok(())
 }

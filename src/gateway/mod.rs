@@ -25,6 +25,7 @@ pub mod jobs;
 pub mod kept;
 pub mod lag;
 pub mod nodes;
+mod own_words;
 pub mod pairing;
 mod people;
 pub mod post;

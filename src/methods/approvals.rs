@@ -3,7 +3,7 @@
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
-use super::nodes::{given_id, payload_of};
+use super::nodes::given_id;
 use crate::error::{Code, Error};
 use crate::gateway::invoke::Question;
 use crate::gateway::post::store_error;
@@ -201,7 +201,7 @@ async fn ask(cx: &Cx, node_id: &str, command: &str, params: Value) -> Result<Opt
         }
         _ => error,
     })?;
-    Ok(payload_of(&*asked.answer().await?))
+    Ok(asked.answer().await?.result())
 }
 
 /// A text of a request.
