@@ -31,8 +31,8 @@ use crate::runs::choice::LocalServer;
 use crate::runs::tools::Tools;
 use crate::runs::{Context, Runs};
 use crate::stores::{
-    DeviceStore, ExecApprovals, NodeNames, NodePairStore, Saver, SessionStore, SpeechPrefs, StoreError, Stores,
-    TranscriptStore, UsageStore, VoiceWake,
+    DeviceStore, ExecApprovals, MediaStore, NodeNames, NodePairStore, Saver, SessionStore, SpeechPrefs, StoreError,
+    Stores, TranscriptStore, UsageStore, VoiceWake,
 };
 use crate::sys::Sys;
 use crate::tools::Toolbox;
@@ -92,6 +92,7 @@ pub fn assemble(start: Start) -> Result<Front, StoreError> {
     let voice_wake = VoiceWake::load(&sys, &saver, &places.state_dir)?;
     let speech = SpeechPrefs::load(&sys, &saver, &places.state_dir)?;
     let node_names = NodeNames::load(&sys, &saver, &places.state_dir)?;
+    let media = MediaStore::new(&sys, &places.state_dir)?;
     let stores = Stores {
         saver,
         sessions,
@@ -103,6 +104,7 @@ pub fn assemble(start: Start) -> Result<Front, StoreError> {
         voice_wake,
         speech,
         node_names,
+        media,
     };
 
     let rules = Rc::new(Rules {

@@ -200,7 +200,7 @@ pub const TOOL_TEXT_BYTES: usize = 64 * 1024;
 /// A picture that a tool gives back to the model, bytes of base64. A larger one is refused.
 pub const TOOL_IMAGE_BYTES: usize = 6 * 1024 * 1024;
 /// How long a tool's call waits for an approval, ms.
-pub const TOOL_ASK_MS: u64 = 5 * 60 * 1000;
+pub const TOOL_ASK_MS: u64 = 3 * 60 * 1000;
 /// Tools that somebody has allowed for the rest of a session. The oldest permission leaves.
 pub const TOOL_GRANTS: usize = 200;
 /// What a call is about, for whoever decides and for the audit log, characters. More is cut.
@@ -215,6 +215,10 @@ pub const WORKSPACE_WRITE_BYTES: usize = 256 * 1024;
 pub const WORKSPACE_READ_LINES: usize = 2000;
 /// Entries of a directory that an agent is shown. More are counted.
 pub const WORKSPACE_ENTRIES: usize = 500;
+/// Pictures and files that came in or were taken, bytes in all. The oldest are deleted.
+pub const MEDIA_BYTES: u64 = 128 * 1024 * 1024;
+/// How many of them. The oldest are deleted.
+pub const MEDIA_FILES: usize = 500;
 /// Daily notes that an agent's search looks through, the newest ones.
 pub const NOTES_FILES: usize = 200;
 /// Text of a message that came in, characters. More is cut.

@@ -202,11 +202,14 @@ fn tools_are_off_and_then_only_those_that_are_named() {
     assert_eq!(call(&off, &json!({"tool": "exec"})).status, 404);
     let gateway = json!({"http": {"endpoints": {"tools": {"enabled": true}}}, "tools": {"allow": ["read"]}});
     let on = Home::new(&json!({"gateway": gateway}));
-    for name in ["exec", "read"] {
+    for name in ["exec", "write"] {
         let answer = call(&on, &json!({"tool": name, "args": {}}));
         let error = json!({"type": "not_found", "message": format!("Tool not available: {name}")});
         assert_eq!((answer.status, answer.json()), (404, json!({"ok": false, "error": error})));
     }
+    let missing = call(&on, &json!({"tool": "read", "args": {"path": "none.txt"}}));
+    let error = json!({"type": "tool_error", "message": "There is no such file or directory."});
+    assert_eq!((missing.status, missing.json()), (400, json!({"ok": false, "error": error})));
     let nameless = call(&on, &json!({}));
     assert_eq!((nameless.status, &nameless.json()["error"]["type"]), (400, &json!("invalid_request_error")));
     assert_eq!(call(&on, &json!({"tool": "read", "args": []})).status, 400);

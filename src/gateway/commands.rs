@@ -7,9 +7,12 @@ use super::Gateway;
 use super::post::store_error;
 use crate::error::Error;
 use crate::events::Peer;
+use crate::runs::asker::Asker;
 use crate::runs::choice;
 use crate::runs::run::Stop;
+use crate::runs::tools::Scene;
 use crate::stores::{Durability, Entry, SessionKey};
+use crate::wire::message::text_of;
 use crate::wire::thinking::ThinkingLevel;
 
 /// What a message turned out to be.
@@ -96,21 +99,32 @@ fn parse<'a>(message: &'a str, resets: &[String]) -> Option<(Kind, &'a str)> {
     Some((command.kind, rest.trim()))
 }
 
-/// Carries a command out; `who_am_i` describes its sender.
+/// Carries a command out; `who_am_i` describes its sender. What the gateway itself doesn't know, its tools may.
 ///
 /// # Errors
 /// When what it changes can't be saved.
 pub async fn run(
     gateway: &Rc<Gateway>,
+    asker: &Asker,
     who_am_i: &dyn Fn() -> String,
     key: &SessionKey,
     message: &str,
 ) -> Result<Effect, Error> {
     let Some((kind, rest)) = parse(message, &gateway.config.get().session.reset_triggers) else {
-        return Ok(Effect::NotACommand);
+        let tools = &gateway.runs.context().tools;
+        let scene = Scene {
+            session: key.clone(),
+            agent_id: gateway.agent_of(key),
+            run_id: format!("command-{}", gateway.sys.chance.hex::<8>()),
+            asker: asker.clone(),
+        };
+        return match tools.command(&scene, message) {
+            Some(answer) => Ok(Effect::Reply(text_of(&answer.await.content))),
+            None => Ok(Effect::NotACommand),
+        };
     };
     let reply = match kind {
-        Kind::Help => help(),
+        Kind::Help => help(gateway.runs.context().tools.commands()),
         Kind::Status => status(gateway, key),
         Kind::WhoAmI => who_am_i(),
         Kind::Usage => usage(gateway, key),
@@ -131,10 +145,11 @@ pub async fn run(
     Ok(Effect::Reply(reply))
 }
 
-fn help() -> String {
+fn help(of_tools: &[(&str, &str)]) -> String {
     let mut text = String::from("Commands:");
-    for command in COMMANDS {
-        let _ = write!(text, "\n{} – {}", command.usage, command.doc);
+    let own = COMMANDS.iter().map(|command| (command.usage, command.doc));
+    for (usage, doc) in own.chain(of_tools.iter().copied()) {
+        let _ = write!(text, "\n{usage} – {doc}");
     }
     text
 }

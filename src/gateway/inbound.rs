@@ -132,7 +132,8 @@ impl Gateway {
             return Taken::Accepted;
         }
         let who = || format!("Identity\nChannel: {}\nId: {}", message.channel, message.sender.id);
-        let text = match commands::run(self, &who, &key, &message.text).await {
+        let asker = Asker::Person(person_of(&message, &reach));
+        let text = match commands::run(self, &asker, &who, &key, &message.text).await {
             Ok(Effect::NotACommand) => message.text.clone(),
             Ok(Effect::Ask(text)) => text,
             Ok(Effect::Reply(text)) => {
@@ -147,7 +148,7 @@ impl Gateway {
         let now_ms = self.sys.clock.now_ms();
         let idle_ms = entry.and_then(|entry| entry.updated_at).map(|updated| now_ms.saturating_sub(updated));
         let label = known::find(message.channel).map_or(message.channel, |meta| meta.label);
-        let (name, person) = (name_of(&message), person_of(&message));
+        let (name, person) = (name_of(&message), person_of(&message, &reach));
         let text = envelope::wrap(&Inbound { text, ..message }, label, idle_ms, now_ms, &self.sys.zone);
         self.put_to_agent(name, person, agent_id, key, text, reach).await
     }
@@ -229,6 +230,7 @@ impl Gateway {
             account_id: owed.account_id.clone(),
             sender_id: owed.sender_id.clone(),
             username: owed.username.clone(),
+            chat: owed.target.to.clone(),
         };
         let entry = self.stores.sessions.get(&key).filter(|entry| entry.session_id.as_ref() == Some(&owed.session_id));
         // A session that has begun anew since then wants no answer to what was said before.
@@ -319,12 +321,13 @@ fn name_of(message: &Inbound) -> String {
     format!("{}:{}:{}", message.channel, message.account_id, message.message_id)
 }
 
-fn person_of(message: &Inbound) -> Person {
+fn person_of(message: &Inbound, reach: &Reach) -> Person {
     Person {
         channel: message.channel,
         account_id: message.account_id.clone(),
         sender_id: message.sender.id.clone(),
         username: message.sender.username.clone(),
+        chat: reach.target.to.clone(),
     }
 }
 

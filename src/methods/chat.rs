@@ -104,7 +104,7 @@ async fn send(cx: Cx, params: SendParams) -> Result<Value, Error> {
         let reply = "I see no text in your message.".to_owned();
         return say(&cx, &key, &params.session_key, &run_id, reply).await;
     }
-    match commands::run(gateway, &|| commands::who_am_i(&cx.caller), &key, message).await? {
+    match commands::run(gateway, &cx.asker(), &|| commands::who_am_i(&cx.caller), &key, message).await? {
         commands::Effect::NotACommand => {}
         commands::Effect::Reply(reply) => return say(&cx, &key, &params.session_key, &run_id, reply).await,
         commands::Effect::Ask(text) => content = vec![Block::Text { text }],

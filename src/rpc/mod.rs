@@ -19,7 +19,7 @@ use serde_json::value::RawValue;
 use crate::error::Error;
 use crate::events::Peer;
 use crate::gateway::Gateway;
-use crate::runs::asker::Asker;
+use crate::runs::asker::{Asker, Operator};
 use crate::sys::LocalFuture;
 use crate::wire::handshake::Role;
 use crate::wire::shape::{Kind, Wire};
@@ -95,9 +95,10 @@ impl Cx {
         let client = &self.caller.client;
         match self.caller.grant.role {
             Role::Node => Asker::Node(self.caller.device_id.clone().unwrap_or_else(|| client.id.clone())),
-            Role::Operator | Role::Device => {
-                Asker::Operator(client.display_name.clone().unwrap_or_else(|| client.id.clone()))
-            }
+            Role::Operator | Role::Device => Asker::Operator(Operator {
+                name: client.display_name.clone().unwrap_or_else(|| client.id.clone()),
+                may_approve: self.caller.has_scope("operator.approvals"),
+            }),
         }
     }
 

@@ -3,8 +3,8 @@
 /// Who asked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Asker {
-    /// A client that may write, or a program with the shared secret; how it calls itself.
-    Operator(String),
+    /// A client that may write, or a program with the shared secret.
+    Operator(Operator),
     /// Somebody who writes over a channel and may.
     Person(Person),
     /// A paired node, by its id: a voice that it heard.
@@ -13,6 +13,15 @@ pub enum Asker {
     Schedule,
     /// A request from elsewhere that wakes an agent.
     Hook,
+}
+
+/// A client of the owner's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Operator {
+    /// How it calls itself.
+    pub name: String,
+    /// Whether it may decide what needs an approval (`operator.approvals`).
+    pub may_approve: bool,
 }
 
 /// Somebody on a channel.
@@ -26,6 +35,8 @@ pub struct Person {
     pub sender_id: String,
     /// The name within the service, without `@`.
     pub username: Option<String>,
+    /// The chat in which the person writes, as the channel sends to it.
+    pub chat: String,
 }
 
 impl Asker {
@@ -42,11 +53,18 @@ impl Asker {
         }
     }
 
+    /// A program that shows the shared secret, by how it came.
+    #[must_use]
+    pub fn with_secret(name: &str) -> Self {
+        Self::Operator(Operator { name: name.to_owned(), may_approve: true })
+    }
+
     /// Who it is on that way, for the audit log: `telegram:77`, a client's or a node's name.
     #[must_use]
     pub fn name(&self) -> String {
         match self {
-            Self::Operator(name) | Self::Node(name) => name.clone(),
+            Self::Operator(operator) => operator.name.clone(),
+            Self::Node(id) => id.clone(),
             Self::Person(person) => format!("{}:{}", person.channel, person.sender_id),
             Self::Schedule | Self::Hook => self.way().to_owned(),
         }
@@ -74,6 +92,7 @@ mod tests {
             account_id: "default".into(),
             sender_id: "77".into(),
             username: Some("ann".into()),
+            chat: "77".into(),
         };
         for entry in ["77", "telegram:77", "@Ann", "telegram:@ann"] {
             assert!(ann.is_called(entry), "{entry}");

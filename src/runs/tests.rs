@@ -105,6 +105,7 @@ impl Home {
             limits,
             hub,
             stores: Stores {
+                media: crate::stores::MediaStore::new(&sys, state).unwrap(),
                 exec_approvals: ExecApprovals::new(&sys, &saver, state),
                 voice_wake: VoiceWake::load(&sys, &saver, state).unwrap(),
                 speech: crate::stores::SpeechPrefs::load(&sys, &saver, state).unwrap(),

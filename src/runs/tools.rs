@@ -31,6 +31,16 @@ pub trait Tools: fmt::Debug {
 
     /// Runs a tool. A failure is a result too: the model reads it and goes on.
     fn call(&self, scene: &Scene, name: &str, arguments: &Value) -> LocalFuture<'static, ToolOutput>;
+
+    /// Carries out a command that somebody wrote, such as `/photo Kitchen`; `None` for other texts.
+    fn command(&self, _scene: &Scene, _text: &str) -> Option<LocalFuture<'static, ToolOutput>> {
+        None
+    }
+
+    /// These commands: how each is written, and what it does.
+    fn commands(&self) -> &'static [(&'static str, &'static str)] {
+        &[]
+    }
 }
 
 /// What a tool gave back.

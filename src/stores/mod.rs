@@ -10,6 +10,7 @@ pub mod exec_approvals;
 pub mod json_file;
 pub mod ledger;
 pub mod lines;
+pub mod media;
 mod node_names;
 pub mod node_pairs;
 pub mod rolling;
@@ -35,6 +36,7 @@ pub use devices::DeviceStore;
 pub use durable::Durable;
 pub use error::StoreError;
 pub use exec_approvals::ExecApprovals;
+pub use media::MediaStore;
 pub use node_names::NodeNames;
 pub use node_pairs::NodePairStore;
 pub use saver::{Durability, Saver};
@@ -74,6 +76,8 @@ pub struct Stores {
     pub speech: SpeechPrefs,
     /// Names that an owner gave to nodes.
     pub node_names: NodeNames,
+    /// Pictures and files.
+    pub media: MediaStore,
 }
 
 #[cfg(test)]

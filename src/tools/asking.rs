@@ -10,6 +10,7 @@ use crate::channels::target::Target;
 use crate::config::tools::ForwardTarget;
 use crate::limits::TOOL_ASK_MS;
 use crate::nodes::decisions::{Request, Text, Verdict};
+use crate::runs::asker::Asker;
 use crate::wire::event::Audience;
 
 /// What exactly is to be allowed.
@@ -88,14 +89,13 @@ fn chats(cx: &Cx) -> Vec<ForwardTarget> {
         return Vec::new();
     }
     let mut chats = forward.targets.clone();
-    let entry = cx.gateway.stores.sessions.get(&cx.scene.session);
-    let context = entry.and_then(|entry| entry.delivery_context);
-    let asked_there = matches!(&cx.scene.asker, crate::runs::asker::Asker::Person(_));
-    if let Some(context) =
-        context.filter(|_| forward.to_session && asked_there && policy::is_owner(&config.tools, &cx.scene.asker))
-    {
-        if let (Some(channel), Some(to)) = (context.channel, context.to) {
-            chats.push(ForwardTarget { channel, to, account_id: context.account_id });
+    if let Asker::Person(person) = &cx.scene.asker {
+        if forward.to_session && policy::is_owner(&config.tools, &cx.scene.asker) {
+            chats.push(ForwardTarget {
+                channel: person.channel.to_owned(),
+                to: person.chat.clone(),
+                account_id: Some(person.account_id.clone()),
+            });
         }
     }
     if chats.is_empty() {

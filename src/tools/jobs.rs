@@ -8,7 +8,7 @@ use super::when::{self, When};
 use super::{Cx, Group, Problem, Risk, Tool};
 use crate::cron::job::{AgentTurn, Job, Payload, Reminder, State, Target, WakeMode};
 use crate::limits::{CRON_MESSAGE_CHARS, CRON_NAME_CHARS};
-use crate::runs::asker::Asker;
+use crate::runs::asker::{Asker, Person};
 use crate::runs::tools::ToolOutput;
 use crate::wire::shape::text_within;
 
@@ -69,30 +69,35 @@ async fn remind(cx: Cx, params: RemindParams) -> Result<ToolOutput, Problem> {
 
 /// Adds a reminder for this conversation and says when it comes.
 pub(super) async fn add_reminder(cx: &Cx, when: &str, text: &str) -> Result<String, Problem> {
-    let entry = cx.gateway.stores.sessions.get(&cx.scene.session);
-    let way = entry.and_then(|entry| entry.delivery_context).filter(|_| matches!(cx.scene.asker, Asker::Person(_)));
-    let (channel, to, account_id) = way.map_or((None, None, None), |way| (way.channel, way.to, way.account_id));
+    let person = person(cx);
     let payload = Payload::Reminder(Reminder {
         text: text.to_owned(),
         session_key: Some(cx.scene.session.to_string()),
-        channel,
-        to,
-        account_id,
+        channel: person.map(|person| person.channel.to_owned()),
+        to: person.map(|person| person.chat.clone()),
+        account_id: person.map(|person| person.account_id.clone()),
     });
     add(cx, when, &name_of(text), payload).await
 }
 
+/// Whoever asked, if over a channel: what was asked for there is told there.
+fn person(cx: &Cx) -> Option<&Person> {
+    match &cx.scene.asker {
+        Asker::Person(person) => Some(person),
+        _ => None,
+    }
+}
+
 async fn schedule(cx: Cx, params: ScheduleParams) -> Result<ToolOutput, Problem> {
-    let entry = cx.gateway.stores.sessions.get(&cx.scene.session);
-    let way = entry.and_then(|entry| entry.delivery_context).filter(|_| matches!(cx.scene.asker, Asker::Person(_)));
+    let person = person(&cx);
     let payload = Payload::AgentTurn(AgentTurn {
         message: params.task.clone(),
         model: None,
         thinking: None,
         timeout_seconds: None,
-        deliver: way.as_ref().map(|_| true),
-        channel: way.as_ref().and_then(|way| way.channel.clone()),
-        to: way.and_then(|way| way.to),
+        deliver: person.map(|_| true),
+        channel: person.map(|person| person.channel.to_owned()),
+        to: person.map(|person| person.chat.clone()),
         best_effort_deliver: None,
     });
     let name = params.name.filter(|name| !name.trim().is_empty()).unwrap_or_else(|| name_of(&params.task));

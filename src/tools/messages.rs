@@ -69,11 +69,6 @@ async fn send(cx: Cx, params: SendParams) -> Result<ToolOutput, Problem> {
     Ok(ToolOutput::text("Sent."))
 }
 
-/// Sends a text by a command of somebody's own.
-pub(super) async fn say(cx: &Cx, channel: &str, to: &str, text: &str) -> Result<(), Problem> {
-    cx.gateway.deliver(&target(channel, to), text).await.map_err(|error| Problem(error.message))
-}
-
 async fn poll(cx: Cx, params: PollParams) -> Result<ToolOutput, Problem> {
     let recipient = cx.gateway.recipient(&target(&params.channel, &params.to)).map_err(|error| error.message)?;
     let label = known::find(&params.channel).map_or(params.channel.as_str(), |meta| meta.label);

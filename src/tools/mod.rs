@@ -18,11 +18,13 @@ macro_rules! tool {
 
 pub mod asking;
 pub mod audit;
+pub mod commands;
 pub mod files;
 pub mod jobs;
 pub mod messages;
 pub mod nodes;
 pub mod notes;
+mod pictures;
 pub mod policy;
 pub mod sessions;
 pub mod toolbox;

@@ -136,6 +136,7 @@ mod tests {
             account_id: "default".into(),
             sender_id: "77".into(),
             username: None,
+            chat: "77".into(),
         })
     }
 
@@ -152,7 +153,7 @@ mod tests {
         ] {
             let tool = tool("read", risk);
             let decided = |config: &Tools, asker| decide(config, &tool, risk, &scene(asker));
-            assert_eq!(decided(&none, Asker::Operator("cli".into())), owner, "{risk:?}");
+            assert_eq!(decided(&none, Asker::with_secret("cli")), owner, "{risk:?}");
             assert_eq!(decided(&owned, ann()), owner, "{risk:?}");
             assert_eq!(decided(&none, ann()), known, "{risk:?}");
             assert_eq!(decided(&none, Asker::Node("n".into())), known, "{risk:?}");

@@ -8,7 +8,8 @@ use serde_json::Value;
 
 use super::asking::{self, Matter, Said};
 use super::audit::{Audit, Entry};
-use super::{Cx, GROUPS, Problem, Risk, Tool, policy};
+use super::commands::{self, Line};
+use super::{Cx, GROUPS, Group, Problem, Risk, Tool, pictures, policy};
 use crate::config::tools::Decision;
 use crate::gateway::Gateway;
 use crate::limits::{TOOL_GRANTS, TOOL_IMAGE_BYTES, TOOL_SUMMARY_CHARS, TOOL_TEXT_BYTES};
@@ -43,7 +44,8 @@ impl Toolbox {
         self.0.gateway.get()?.upgrade()
     }
 
-    async fn run(self, cx: Cx, tool: &'static Tool, mut arguments: Value) -> ToolOutput {
+    /// `is_own_word`: a person wrote a command, so the owner's needs nobody's approval.
+    async fn run(self, cx: Cx, tool: &'static Tool, mut arguments: Value, is_own_word: bool) -> ToolOutput {
         if arguments.is_null() {
             arguments = Value::Object(serde_json::Map::new());
         }
@@ -53,7 +55,10 @@ impl Toolbox {
         }
         let summary = cut(&cx.gateway.journal.hide(&(tool.summary)(&arguments)));
         let config = cx.gateway.config.get();
-        let decision = policy::decide(&config.tools, tool, tool.risk, &cx.scene);
+        let decision = match policy::decide(&config.tools, tool, tool.risk, &cx.scene) {
+            Decision::Ask if is_own_word && policy::is_owner(&config.tools, &cx.scene.asker) => Decision::Allow,
+            decision => decision,
+        };
         let note = |outcome: &str, by: Option<&str>, durability| {
             let scene = &cx.scene;
             self.note(&Entry { scene, tool: tool.name, summary: &summary, decision, outcome, by }, durability)
@@ -84,7 +89,8 @@ impl Toolbox {
             Err(_) => ToolOutput::failed(format!("{} took longer than {} s.", tool.name, tool.limit.as_secs())),
         };
         drop(note(if output.is_error { "failed" } else { "done" }, by.as_deref(), Durability::Lazy));
-        trimmed(&gateway, output)
+        let output = trimmed(&gateway, output);
+        if tool.group == Group::Nodes { pictures::show(&cx, output).await } else { output }
     }
 
     /// Whether the call may run, and who allowed it if somebody was asked.
@@ -173,13 +179,31 @@ impl Tools for Toolbox {
         match (self.gateway(), tool) {
             (Some(gateway), Some(tool)) => {
                 let cx = Cx { gateway, scene: Rc::new(scene.clone()) };
-                Box::pin(self.clone().run(cx, tool, arguments.clone()))
+                Box::pin(self.clone().run(cx, tool, arguments.clone(), false))
             }
             _ => {
                 let output = ToolOutput::failed(format!("There is no tool named {name}."));
                 Box::pin(std::future::ready(output))
             }
         }
+    }
+
+    fn command(&self, scene: &Scene, text: &str) -> Option<LocalFuture<'static, ToolOutput>> {
+        let cx = Cx { gateway: self.gateway()?, scene: Rc::new(scene.clone()) };
+        Some(match commands::read(&cx, text)? {
+            Line::Call(name, arguments) => {
+                let tool = GROUPS.iter().flat_map(|group| group.iter()).find(|tool| tool.name == name)?;
+                Box::pin(self.clone().run(cx, tool, arguments, true))
+            }
+            Line::Own(work) => {
+                Box::pin(async move { work.await.unwrap_or_else(|Problem(text)| ToolOutput::failed(text)) })
+            }
+            Line::Wrong(text) => Box::pin(std::future::ready(ToolOutput::failed(text))),
+        })
+    }
+
+    fn commands(&self) -> &'static [(&'static str, &'static str)] {
+        commands::USAGE
     }
 }
 

@@ -115,7 +115,8 @@ fn moment(text: &str, now: &Zoned) -> Option<Zoned> {
         let at = on(today, time, now)?;
         return if at > *now { Some(at) } else { on(today.checked_add(1.day()).ok()?, time, now) };
     }
-    let (day, rest) = text.split_once([' ', 't']).filter(|(day, _)| is_day(day)).unwrap_or((text, ""));
+    let split = |at: char| text.split_once(at).filter(|(day, _)| is_day(day));
+    let (day, rest) = split(' ').or_else(|| split('t')).unwrap_or((text, ""));
     let rest = rest.trim().trim_start_matches("at ").trim();
     let time = if rest.is_empty() { Time::constant(9, 0, 0, 0) } else { clock(rest)? };
     match day {

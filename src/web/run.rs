@@ -121,7 +121,7 @@ impl Turn {
             timeout: limit,
             extra_system_prompt: built.instructions,
             origin: Origin::Agent,
-            asker: Asker::Operator("http".to_owned()),
+            asker: Asker::with_secret("http"),
             label: None,
             reach: None,
             renews: false,

@@ -43,7 +43,7 @@ async fn answer(call: Call) -> Result<Answer, Box<Answer>> {
         agent_id: gateway.agent_of(&key),
         session: key,
         run_id: format!("http-{}", gateway.sys.chance.uuid()),
-        asker: Asker::Operator("http".to_owned()),
+        asker: Asker::with_secret("http"),
     };
     let is_allowed = gateway.config.get().gateway.tools_allow.iter().any(|allowed| allowed == name);
     if !is_allowed || !tools.offered(&scene).iter().any(|tool| tool.name == name) {

@@ -62,10 +62,12 @@ pub struct Furnishing {
     pub own_accord: (&'static str, &'static str),
     /// The configuration's `channels`.
     pub channels: &'static str,
+    /// The configuration's `tools`.
+    pub policy: &'static str,
 }
 
 impl Furnishing {
-    /// Default bounds, no tools.
+    /// Default bounds; no tools but those that `tools` gives.
     pub fn new(seed: u64, play: impl Fn(&http::Request) -> Script + 'static) -> Self {
         Self {
             seed,
@@ -75,6 +77,7 @@ impl Furnishing {
             tools: Some(Rc::new(NoTools)),
             own_accord: ("{}", "{}"),
             channels: "{}",
+            policy: "{}",
         }
     }
 
@@ -87,7 +90,7 @@ impl Furnishing {
     fn config(&self) -> Config {
         let limits: Vec<_> = self.limits.iter().map(|(key, value)| format!("{key}:{value}")).collect();
         let text = format!(
-            "{{gateway:{{limits:{{{}}}}}, session:{{reset:{{mode:'never'}}}}, channels:{}, cron:{},
+            "{{gateway:{{limits:{{{}}}}}, session:{{reset:{{mode:'never'}}}}, channels:{}, tools:{}, cron:{},
               agents:{{defaults:{{heartbeat:{},model:{{primary:'one/m',fallbacks:['two/c']}},verboseDefault:'on',timeoutSeconds:240,maxConcurrent:{}}}}},
               models:{{providers:{{
                 one:{{baseUrl:'https://one.example/v1',apiKey:'sk-simulated-one',models:[{{id:'m'}}]}},
@@ -95,6 +98,7 @@ impl Furnishing {
               }}}}}}",
             limits.join(","),
             self.channels,
+            self.policy,
             self.own_accord.0,
             self.own_accord.1,
             self.runs_at_once

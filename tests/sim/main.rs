@@ -38,3 +38,4 @@ mod nonsense;
 mod provider;
 mod scenario;
 mod seeds;
+mod tools;

@@ -14,7 +14,7 @@ fn home(limits: &[(&'static str, u64)]) -> Home {
 }
 
 /// A node without a device.
-fn node(home: &Home, id: &str, platform: &str, commands: &[&str]) -> Client {
+pub fn node(home: &Home, id: &str, platform: &str, commands: &[&str]) -> Client {
     let mut first = Who { role: "node", ..Who::native() }.handshake();
     first["params"]["client"] = json!({"id": id, "version": "1", "platform": platform, "mode": "node"});
     first["params"]["commands"] = json!(commands);
@@ -39,11 +39,11 @@ fn invoke(client: &Client, id: &str, command: &str, more: Value) {
 }
 
 /// What the node was asked, in order.
-fn asked(node: &Client) -> Vec<Value> {
+pub fn asked(node: &Client) -> Vec<Value> {
     node.events("node.invoke.request")
 }
 
-fn answer(node: &Client, request: &Value, id: &str, more: Value) {
+pub fn answer(node: &Client, request: &Value, id: &str, more: Value) {
     let mut params = json!({"id": request["id"], "nodeId": "pi", "ok": true});
     for (key, value) in more.as_object().unwrap() {
         params[key] = value.clone();

@@ -18,6 +18,8 @@ pub enum Answer {
     Text(Vec<String>),
     /// Text, then a call of the tool `echo`.
     Call(String),
+    /// A call of that tool with these arguments; in the first wire format only.
+    Use(&'static str, Value),
 }
 
 /// A whole response body in the format that `request` asks for.
@@ -28,6 +30,11 @@ pub fn body(request: &Request, answer: &Answer) -> String {
 /// An answer at once and in one piece.
 pub fn says(request: &Request, text: &str) -> Script {
     Script::answer(200, body(request, &Answer::Text(vec![text.to_owned()])))
+}
+
+/// A call of a tool.
+pub fn uses(request: &Request, name: &'static str, arguments: Value) -> Script {
+    Script::answer(200, body(request, &Answer::Use(name, arguments)))
 }
 
 /// An answer in `count` deltas of `text`, each `pause` after the one before.
@@ -66,6 +73,12 @@ fn openai(answer: &Answer) -> String {
             event(delta(json!({"tool_calls": [{"index": 0, "function": {"arguments": "1}"}}]}), None));
             event(delta(json!({}), Some("tool_calls")));
         }
+        Answer::Use(name, arguments) => {
+            let function = json!({"name": name, "arguments": arguments.to_string()});
+            let call = json!({"index": 0, "id": "call-1", "type": "function", "function": function});
+            event(delta(json!({"tool_calls": [call]}), None));
+            event(delta(json!({}), Some("tool_calls")));
+        }
     }
     event(json!({"choices": [], "usage": {"prompt_tokens": 10, "completion_tokens": 5}}));
     out.push_str("data: [DONE]\n\n");
@@ -83,6 +96,7 @@ fn anthropic(answer: &Answer) -> String {
     let texts = match answer {
         Answer::Text(parts) => parts.as_slice(),
         Answer::Call(text) => std::slice::from_ref(text),
+        Answer::Use(name, _) => panic!("{name} is used with the other wire format"),
     };
     for text in texts {
         event(json!({"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": text}}));
