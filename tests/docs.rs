@@ -36,3 +36,8 @@ fn limits_are_as_the_table_says() {
 fn schema_is_as_the_table_says() {
     check("schema.json", &describe::schema(&Table::new(GROUPS)));
 }
+
+#[test]
+fn tools_are_as_the_table_says() {
+    check("tools.md", &barnacle::tools::manual::manual());
+}

@@ -31,7 +31,7 @@ pub(super) const TOOLS: &[Tool] = &[
         "Writes a text file in your workspace, in place of the one that is there; directories are made as needed.",
         tool!(write),
     )
-    .told_as(|arguments| path_of(arguments)),
+    .told_as(path_of),
     Tool::new(
         "edit",
         Group::Files,
@@ -39,7 +39,7 @@ pub(super) const TOOLS: &[Tool] = &[
         "Replaces one piece of a text file in your workspace. `oldText` must stand there exactly once.",
         tool!(edit),
     )
-    .told_as(|arguments| path_of(arguments)),
+    .told_as(path_of),
     Tool::new("ls", Group::Files, Risk::Look, "Lists a directory of your workspace.", tool!(list)),
 ];
 

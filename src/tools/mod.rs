@@ -21,6 +21,7 @@ pub mod audit;
 pub mod commands;
 pub mod files;
 pub mod jobs;
+pub mod manual;
 pub mod messages;
 pub mod nodes;
 pub mod notes;
