@@ -17,7 +17,7 @@ const tellRefusal = (step) => (error) => {
   tell(step, { status: error.status, code: error.code, message: error.message });
 };
 setTimeout(() => process.exit(1), DEADLINE_MS).unref();
-process.on("unhandledRejection", (error) => tell("failed", { message: String(error?.stack ?? error) }));
+process.on("unhandledRejection", (error) => tell("broke", { message: String(error?.stack ?? error) }));
 
 const rest = new REST({ version: "10", api }).setToken(token);
 const manager = new WebSocketManager({ token, intents: INTENTS, rest });

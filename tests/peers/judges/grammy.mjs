@@ -95,7 +95,7 @@ bot.on("callback_query:data", async (ctx) => {
 });
 bot.on("message_reaction", (ctx) => tell("reaction", { emoji: ctx.messageReaction.new_reaction[0].emoji }));
 bot.on("stopped_message_generation", (ctx) => tell("stop", { draft: ctx.update.stopped_message_generation.draft_id }));
-bot.catch(({ error }) => tell("failed", { message: String(error?.stack ?? error) }));
+bot.catch(({ error }) => tell("broke", { message: String(error?.stack ?? error) }));
 
 // A wrong token first, then for as long as the scenario lasts; a conflict ends the polling, then it starts again.
 await new Bot("1:wrong", { client: { apiRoot } }).api.getMe().catch(tellRefusal("wrong token"));

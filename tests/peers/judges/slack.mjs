@@ -14,7 +14,7 @@ const tell = (step, facts = {}) => process.stdout.write(`${JSON.stringify({ step
 const tellRefusal = (step) => (error) => tell(step, { error: error.data?.error ?? String(error),
   messages: error.data?.response_metadata?.messages });
 setTimeout(() => process.exit(1), DEADLINE_MS).unref();
-process.on("unhandledRejection", (error) => tell("failed", { message: String(error?.stack ?? error) }));
+process.on("unhandledRejection", (error) => tell("broke", { message: String(error?.stack ?? error) }));
 
 const logger = { debug() {}, info() {}, warn() {}, error() {}, setLevel() {}, setName() {}, getLevel: () => LogLevel.ERROR };
 const web = new WebClient(botToken, { slackApiUrl, logger });

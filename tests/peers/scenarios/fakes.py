@@ -10,10 +10,11 @@ import threading
 from fakes.discord import Discord
 from fakes.slack import Slack
 from fakes.telegram import Telegram
+from fakes.whatsapp import WhatsApp
 from programs import HERE, NODE_22, Late, Program
 
 NEEDS = ["grammy", "@grammyjs/auto-retry", "@slack/web-api", "@slack/socket-mode", "@discordjs/ws",
-         "@discordjs/rest"]
+         "@discordjs/rest", "whatsapp-api-js"]
 STEP_SECONDS = 15.0
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(300)
 
@@ -22,6 +23,7 @@ def run(claims, binary, directory):
     telegram(claims, directory)
     slack(claims, directory)
     discord(claims, directory)
+    whatsapp(claims, directory)
 
 
 class Judge:
@@ -92,7 +94,7 @@ def telegram(claims, directory):
         telegram_poll(claims, service, grammy, ann)
         telegram_media(claims, service, grammy, ann)
         telegram_trouble(claims, service, grammy, ann, family)
-        claims.equal("grammY's code had no failure", grammy.left("failed"), [])
+        claims.equal("grammY's code had no failure", grammy.left("broke"), [])
 
 
 def telegram_text(claims, service, grammy, ann, family):
@@ -202,7 +204,7 @@ def slack(claims, directory):
         slack_text(claims, service, sdk, ann, general)
         slack_more(claims, service, sdk, ann, general)
         slack_trouble(claims, service, sdk, ann, general)
-        claims.equal("Slack's code had no failure", sdk.left("failed"), [])
+        claims.equal("Slack's code had no failure", sdk.left("broke"), [])
         claims.equal("Slack's clients keep Slack's rules", service.broken(but={"pace in a channel",
                                                                              "acknowledge within 3 s"}), [])
 
@@ -269,7 +271,7 @@ def discord(claims, directory):
             discord_text(claims, service, library, ann, general)
             discord_more(claims, service, library, ann, general)
             discord_trouble(claims, service, library, ann, general)
-            claims.equal("discord.js's code had no failure", library.left("failed") + library.left("error"), [])
+            claims.equal("discord.js's code had no failure", library.left("broke"), [])
             claims.equal("discord.js keeps Discord's rules", service.broken(), [])
 
 
@@ -337,3 +339,54 @@ def discord_trouble(claims, service, library, ann, general):
     claims.equal("discord.js identifies again after op 9", service.identifies, 2)
     service.close_gateway(4004, "Authentication failed.")
     claims.check("discord.js stops after 4004", any(step["code"] == 4004 for step in closed_by(library)))
+    claims.equal("and says why", library.step("error")["message"], "Error: Authentication failed")
+
+
+def whatsapp(claims, directory):
+    with WhatsApp() as service, Judge(directory, "whatsapp", service.url, service.token, service.phone, service.secret,
+                                      service.verify_token) as library:
+        ann = service.person("491111", "Ann")
+        claims.equal("whatsapp-api-js is told of a wrong token", library.step("wrong token")["code"], 190)
+        service.forget()
+        claims.check("whatsapp-api-js passes the challenge", service.subscribe(library.step("listening")["url"]))
+        whatsapp_messages(claims, service, library, ann)
+        whatsapp_trouble(claims, service, library, ann)
+        claims.equal("whatsapp-api-js's code had no failure", library.left("broke"), [])
+        claims.equal("whatsapp-api-js keeps WhatsApp's rules", service.broken(), [])
+
+
+def whatsapp_messages(claims, service, library, ann):
+    question = service.message(ann, "please say hello")
+    claims.equal("whatsapp-api-js marks as read", library.step("read").get("success"), True)
+    hello = library.step("hello")
+    claims.equal("whatsapp-api-js replies", (hello["to"], service.messages[hello["id"]]["context"]),
+                 ("491111", {"message_id": question["id"]}))
+    claims.equal("its message is delivered", library.step("delivered")["id"], hello["id"])
+    claims.check("4097 characters are refused", "4096" in library.step("too long")["details"])
+    claims.equal("the reaction is there", service.reactions, {question["id"]: "👍"})
+    claims.equal("it was typing", [who for who, _ in service.typing], ["491111"])
+    service.message(ann, "poll")
+    poll = service.messages[library.step("poll")["id"]]
+    claims.equal("a row of 25 characters is refused", library.step("long row")["code"], 131009)
+    service.choose(ann, poll, "coffee")
+    claims.equal("whatsapp-api-js hears the choice", library.step("vote"), {"step": "vote", "id": "coffee",
+                                                                            "to": poll["id"]})
+    service.message(ann, "photo")
+    claims.equal("whatsapp-api-js uploads", library.step("photo")["sent"], True)
+    claims.equal("and deletes", library.step("deleted")["success"], True)
+    service.message(ann, image=("image/png", PNG), caption="look")
+    claims.equal("whatsapp-api-js downloads", library.step("downloaded"), {"step": "downloaded", "bytes": len(PNG),
+                                                                          "announced": len(PNG)})
+
+
+def whatsapp_trouble(claims, service, library, ann):
+    service.fail("messages", service.too_many(1))
+    service.message(ann, "busy")
+    claims.equal("whatsapp-api-js is told of the limit", library.step("busy")["code"], 130429)
+    claims.equal("and may send later", library.step("later")["sent"], True)
+    claims.equal("a forged post is refused", service.forged(ann, "forged"), 401)
+    claims.equal("by whatsapp-api-js", library.step("refused")["name"], "WhatsAppAPIFailedToVerifyError")
+    service.person("490000", "Far")
+    service.message(ann, "too far")
+    accepted, failed = library.step("accepted"), library.step("failed")
+    claims.equal("a closed window fails afterwards", (failed["id"], failed["code"]), (accepted["id"], 131047))
