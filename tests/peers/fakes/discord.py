@@ -4,11 +4,12 @@ and discord_gateway.py."""
 import secrets
 import time
 
-from fakes.base import answer_json, instead
+from fakes.base import instead
 from fakes.discord_gateway import (
     DIRECT_POLLS, DIRECT_REACTIONS, GUILD_POLLS, GUILD_REACTIONS,
 )
 from fakes.discord_server import DiscordServer, public
+from fakes.http import answer_json
 
 
 class Discord(DiscordServer):

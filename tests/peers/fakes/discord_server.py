@@ -13,14 +13,16 @@ import re
 import time
 import urllib.parse
 
-from fakes.base import Answer, Pace, answer_json
+from fakes.base import Pace
 from fakes.discord_gateway import DIRECT_MESSAGES, GUILD_MESSAGES, DiscordGateway
+from fakes.http import Answer, answer_json
 
 CONTENT_MAX = 2000
 FILE_BYTES_MAX = 10 * 1024 * 1024
 BUCKET_COUNT, BUCKET_SECONDS = 5, 5.0
 KNOWN = {"content", "nonce", "enforce_nonce", "tts", "embeds", "allowed_mentions", "message_reference", "components",
          "sticker_ids", "attachments", "flags", "poll"}
+CONTENTS = ("content", "embeds", "sticker_ids", "components", "poll")  # a message needs one of them, or a file
 ROUTES = [(verb, re.compile(f"/api/v10{path}"), name) for verb, path, name in [
     ("GET", r"/gateway/bot", "gateway"),
     ("GET", r"/users/@me", "me"),
@@ -69,6 +71,10 @@ class DiscordServer(DiscordGateway):
         self._buckets = {}
         self._all = Pace(50, 1)
         super().__init__(**gateway)
+
+    def refill(self):
+        """All rate limit buckets are full again."""
+        self._buckets.clear()
 
     def snowflake(self):
         return str((int(time.time() * 1000) - 1420070400000 << 22) | next(self._numbers) & 0xFFF)
@@ -156,8 +162,9 @@ class DiscordServer(DiscordGateway):
     def _too_many(self, seconds, everything=False, scope="user"):
         self.invalid_requests += scope != "shared"
         headers = {"Retry-After": str(int(seconds) + 1), "X-RateLimit-Scope": "global" if everything else scope}
-        return answer_json({"message": "You are being rate limited.", "retry_after": round(seconds, 3),
-                            "global": everything}, 429, **headers | ({"X-RateLimit-Global": "true"} if everything else {}))
+        headers |= {"X-RateLimit-Global": "true"} if everything else {}
+        body = {"message": "You are being rate limited.", "retry_after": round(seconds, 3), "global": everything}
+        return answer_json(body, 429, **headers)
 
     # Requests.
 
@@ -229,7 +236,7 @@ class DiscordServer(DiscordGateway):
     def _create(self, params, files, number):
         channel = self._open_channel(number)
         self._check_fields(params, files)
-        if not any(params.get(name) for name in ("content", "embeds", "sticker_ids", "components", "poll")) and not files:
+        if not files and not any(params.get(name) for name in CONTENTS):
             raise Refused(400, 50006, "Cannot send an empty message")
         nonce = params.get("nonce")
         if nonce is not None and (type(nonce) not in (int, str) or len(str(nonce)) > 25):

@@ -2,7 +2,8 @@
 
 import time
 
-from fakes.base import answer_json, instead
+from fakes.base import instead
+from fakes.http import answer_json
 from fakes.slack_server import SlackServer
 
 

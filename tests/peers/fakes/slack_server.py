@@ -1,37 +1,31 @@
-"""Slack's side for one app in one workspace, strict: the Web API methods a bot needs, and Socket Mode.
+"""Slack's Web API for one app in one workspace, strict. Socket Mode is slack_socket.py.
 
 Sources at docs.slack.dev: "Using the Slack Web API" (200 with ok:false, form or JSON), "Rate limits" (429 with
 Retry-After; 1 message a second in a channel), the pages of the methods below ("chat.postMessage",
-"chat.startStream" and so on, errors and limits), "Blocks" and "Block elements" (limits), "Using Socket Mode" (hello,
-envelopes, acknowledgement within 3 s, disconnect, URL for one use), "The Events API" (redelivery, retry reasons).
-From the vendor's own client, node-slack-sdk: the server sends pings (30 s without one is the end), and leaves
-the TCP connection open after the closing handshake. Judged by @slack/web-api and @slack/socket-mode (judges/slack.mjs).
+"chat.startStream" and so on, errors and limits), "Blocks" and "Block elements" (limits). Not from a document: what an
+upload of another length than announced is answered. Judged by @slack/web-api (judges/slack.mjs).
 """
 
-import itertools
 import json
 import math
 import re
 import secrets
-import threading
 import time
 import urllib.parse
 
-from fakes.base import Answer, Fake, Gone, Pace, answer_json
-from fakes.websocket import WebSocket
+from fakes.base import Pace
+from fakes.http import Answer, answer_json
+from fakes.slack_socket import SlackSocket
 
-ACK_SECONDS = 3.0
 PLAIN_UNITS = 4000
 STREAM_UNITS = 12000
-CONNECTIONS_MAX = 10
-TICKET_SECONDS = 30.0
-LINGER_SECONDS = 3.0  # how long the link stays open after the closing handshake
 
 METHODS = {  # required arguments, then the others
     "auth.test": ("", ""),
     "apps.connections.open": ("", ""),
-    "chat.postMessage": ("channel", "text blocks attachments thread_ts reply_broadcast mrkdwn unfurl_links unfurl_media "
-                         "username icon_emoji icon_url metadata parse link_names markdown_text client_msg_id"),
+    "chat.postMessage": ("channel", "text blocks attachments thread_ts reply_broadcast mrkdwn unfurl_links "
+                         "unfurl_media username icon_emoji icon_url metadata parse link_names markdown_text "
+                         "client_msg_id"),
     "chat.update": ("channel ts", "text blocks attachments metadata parse link_names reply_broadcast file_ids "
                     "markdown_text"),
     "chat.delete": ("channel ts", ""),
@@ -47,9 +41,8 @@ METHODS = {  # required arguments, then the others
     "files.completeUploadExternal": ("files", "channel_id channels thread_ts initial_comment blocks"),
 }
 JSON_ARGUMENTS = {"blocks", "attachments", "metadata", "files", "chunks"}
-SENDS = {"chat.postMessage", "chat.startStream", "files.completeUploadExternal"}
-PACES = {"chat.update": Pace(50, 60), "chat.startStream": Pace(20, 60), "chat.appendStream": Pace(100, 60),
-         "chat.stopStream": Pace(20, 60)}
+PACES = {"chat.update": (50, 60), "chat.startStream": (20, 60), "chat.appendStream": (100, 60),
+         "chat.stopStream": (20, 60)}
 
 
 class Refused(Exception):
@@ -62,34 +55,25 @@ class Refused(Exception):
             self.body["response_metadata"] = {"messages": [f"[ERROR] {message}" for message in messages]}
 
 
-class SlackServer(Fake):
+class SlackServer(SlackSocket):
     """The service's side. People are in slack.py."""
 
-    def __init__(self, ping_seconds=2.0, retry_seconds=(0.2, 1.0, 2.0)):
-        """`retry_seconds`: after how long an event without acknowledgement comes again; the service takes
-        "almost at once", a minute and five minutes."""
+    def __init__(self, **socket_mode):
         self.bot_token = "xoxb-100-200-" + secrets.token_hex(12)
         self.app_token = "xapp-1-A100-300-" + secrets.token_hex(12)
         self.team, self.app, self.bot_user, self.bot = "T100", "A100", "UBOT00", "BBOT00"
         self.users, self.channels, self.messages, self.files, self.uploads = {}, {}, {}, {}, {}
-        self.reactions, self.sockets, self.tickets = [], [], {}
-        self.waiting = {}  # envelope id → [envelope, when sent, acknowledgement or None, socket]
-        self.acknowledged = {}  # envelope id → payload of the acknowledgement
-        self.ping_seconds, self.retry_seconds = ping_seconds, retry_seconds
-        self.linger_seconds = LINGER_SECONDS
-        self._backlog = []
-        self._numbers = itertools.count(1)
-        self._paces = {"chat.postMessage": Pace(1, 1)} | {name: Pace(pace.count, pace.seconds)
-                                                          for name, pace in PACES.items()}
-        super().__init__()
-        threading.Thread(target=self._watch, daemon=True).start()
+        self.reactions = []
+        self._paces = {"chat.postMessage": Pace(1, 1)} | {name: Pace(*pace) for name, pace in PACES.items()}
+        super().__init__(**socket_mode)
 
     # Web API.
 
     def operation(self, request):
         if request.path.startswith("/api/"):
             return request.path.removeprefix("/api/")
-        return {"link": "connect", "upload": "upload", "files": "download"}.get(request.path.split("/")[1], request.path)
+        others = {"link": "connect", "upload": "upload", "files": "download"}
+        return others.get(request.path.split("/")[1], request.path)
 
     def perform(self, call, link):
         if call.operation == "connect":
@@ -104,7 +88,7 @@ class SlackServer(Fake):
                 return self._too_many(math.ceil(left))
             try:
                 call.params = self._arguments(call)
-                do = getattr(self, "_" + re.sub(r"[.A-Z]", lambda mark: "_" + mark[0].strip(".").lower(), call.operation))
+                do = getattr(self, "_" + call.operation.replace(".", "_"))
                 return answer_json({"ok": True} | do(call.params))
             except Refused as refused:
                 return answer_json(refused.body)
@@ -181,7 +165,7 @@ class SlackServer(Fake):
         self.tickets[ticket] = time.monotonic()
         return {"url": f"ws://127.0.0.1:{self.port}/link/?ticket={ticket}&app_id={self.app}"}
 
-    def _chat_post_message(self, args):
+    def _chat_postMessage(self, args):
         channel = self._channel(args["channel"])
         text, blocks = args.get("text") or args.get("markdown_text", ""), self._blocks(args)
         if not text and not blocks:
@@ -216,7 +200,7 @@ class SlackServer(Fake):
         del self.messages[args["channel"], message["ts"]]
         return {"channel": args["channel"], "ts": message["ts"]}
 
-    def _chat_start_stream(self, args):
+    def _chat_startStream(self, args):
         channel = self._channel(args["channel"])
         self._note_pace("chat.startStream")
         if not channel.get("is_im"):
@@ -229,7 +213,7 @@ class SlackServer(Fake):
         message = self._post(channel, {"text": text, "_streaming": True}, args.get("thread_ts"))
         return {"channel": channel["id"], "ts": message["ts"]}
 
-    def _chat_append_stream(self, args):
+    def _chat_appendStream(self, args):
         message = self._own(args, "message_not_owned_by_app")
         self._note_pace("chat.appendStream")
         if not message.get("_streaming"):
@@ -239,7 +223,7 @@ class SlackServer(Fake):
         message["text"] += self._streamed(args)
         return {"channel": args["channel"], "ts": message["ts"]}
 
-    def _chat_stop_stream(self, args):
+    def _chat_stopStream(self, args):
         message = self._own(args, "message_not_owned_by_app")
         self._note_pace("chat.stopStream")
         if not message.pop("_streaming", False):
@@ -292,7 +276,7 @@ class SlackServer(Fake):
         self.reactions.append(reaction)
         return {}
 
-    def _files_get_upload_u_r_l_external(self, args):
+    def _files_getUploadURLExternal(self, args):
         if not str(args["length"]).isdigit() or int(args["length"]) == 0:
             raise Refused("invalid_arguments", "length must be more than 0")
         number = f"F{next(self._numbers):06d}"
@@ -312,7 +296,7 @@ class SlackServer(Fake):
         upload["content"] = content
         return Answer(200, f"OK - {len(content)}".encode(), {"Content-Type": "text/plain"})
 
-    def _files_complete_upload_external(self, args):
+    def _files_completeUploadExternal(self, args):
         done = []
         for one in args["files"]:
             upload = self.uploads.pop(one.get("id"), None)
@@ -389,128 +373,6 @@ class SlackServer(Fake):
     def _note_pace(self, method):
         if self._paces[method].is_over(method):
             self.violation(f"pace of {method}", f"more than {self._paces[method].count} a minute")
-
-    # Socket Mode.
-
-    def push_event(self, event, event_id=None):
-        """An Events API envelope. Returns its id."""
-        event = {name: value for name, value in event.items() if not name.startswith("_")}
-        return self.push("events_api", {
-            "token": "verification", "team_id": self.team, "api_app_id": self.app, "event": event,
-            "type": "event_callback", "event_id": event_id or f"Ev{next(self._numbers):06d}",
-            "event_time": int(time.time()),
-            "authorizations": [{"team_id": self.team, "user_id": self.bot_user, "is_bot": True}],
-        })
-
-    def push(self, kind, payload, attempt=0, reason="", envelope_id=None):
-        envelope = {"envelope_id": envelope_id or secrets.token_hex(16), "type": kind, "payload": payload,
-                    "accepts_response_payload": kind in ("slash_commands", "interactive")}
-        if kind == "events_api":
-            envelope |= {"retry_attempt": attempt, "retry_reason": reason}
-        with self.changed:
-            self._backlog.append(envelope)
-            self.changed.notify_all()
-        self._deliver()
-        return envelope["envelope_id"]
-
-    def open_sockets(self):
-        return [socket for socket in self.sockets if not socket.close_sent and not socket.leaving]
-
-    def _deliver(self):
-        with self.changed:
-            ready = self.open_sockets()
-            if not ready:
-                return
-            batch, self._backlog = self._backlog, []
-            for envelope in batch:
-                socket = ready[next(self._numbers) % len(ready)]  # any of the connections
-                self.waiting[envelope["envelope_id"]] = [envelope, time.monotonic(), socket]
-                try:
-                    socket.send_json(envelope)
-                except Gone:
-                    pass  # comes again, as whatever is not acknowledged
-
-    def _watch(self):
-        """Redelivers what was not acknowledged, and pings."""
-        while not self.ended:
-            time.sleep(0.1)
-            now, late = time.monotonic(), []
-            with self.changed:
-                for envelope, sent, socket in list(self.waiting.values()):
-                    gone = socket.close_code is not None
-                    if now - sent > ACK_SECONDS or gone:
-                        if not gone and not socket.link.dead:
-                            self.violation("acknowledge within 3 s", f"{envelope['type']} {envelope['envelope_id']}")
-                        del self.waiting[envelope["envelope_id"]]
-                        attempt = envelope.get("retry_attempt", 9) + 1
-                        if attempt <= len(self.retry_seconds):
-                            late.append((self.retry_seconds[attempt - 1], envelope, attempt))
-            for seconds, envelope, attempt in late:
-                timer = threading.Timer(seconds, self.push, (envelope["type"], envelope["payload"], attempt, "timeout"))
-                timer.daemon = True
-                timer.start()
-            self._deliver()
-            self._ping(now)
-
-    def _ping(self, now):
-        for socket in list(self.sockets):
-            if now - socket.pinged_at >= self.ping_seconds and not socket.close_sent:
-                socket.pinged_at = now
-                if now - socket.last_pong_at > 3 * self.ping_seconds + 5:
-                    if not socket.link.dead:
-                        self.violation("pings are answered", f"no pong for {now - socket.last_pong_at:.0f} s")
-                    socket.link.reset()
-                    continue
-                try:
-                    socket.ping(b"Ping from applink-fake")
-                except Gone:
-                    pass
-
-    def _connect(self, call, link):
-        ticket = call.request.query.get("ticket")
-        with self.changed:
-            opened = self.tickets.pop(ticket, None)
-            if opened is None or time.monotonic() - opened > TICKET_SECONDS:
-                self.violation("a URL is for one use", call.request.path)
-                return Answer(403, b"invalid ticket")
-        if refused := self.upgrade(call, link):
-            return refused
-        socket = WebSocket(self, link)
-        socket.pinged_at, socket.leaving = time.monotonic(), False
-        with self.changed:
-            too_many = len(self.open_sockets()) >= CONNECTIONS_MAX
-            if not too_many:
-                self.sockets.append(socket)
-                socket.send_json({
-                    "type": "hello", "num_connections": len(self.open_sockets()),
-                    "connection_info": {"app_id": self.app},
-                    "debug_info": {"host": "applink-fake", "build_number": 1, "approximate_connection_time": 18060},
-                })
-        if too_many:
-            socket.send_json({"type": "disconnect", "reason": "too_many_websockets", "debug_info": {}})
-            socket.close(1000)
-        while (text := socket.receive()) is not None:
-            self._acknowledge(socket, text)
-        with self.changed:
-            if socket in self.sockets:
-                self.sockets.remove(socket)
-            self.changed.notify_all()
-        deadline = time.monotonic() + self.linger_seconds
-        while time.monotonic() < deadline and not link.closed and not link.is_left():
-            time.sleep(0.05)
-        return None
-
-    def _acknowledge(self, socket, text):
-        try:
-            number = json.loads(text)["envelope_id"]
-        except (ValueError, KeyError, TypeError):
-            self.violation("an acknowledgement names its envelope", text[:200])
-            return
-        with self.changed:
-            if self.waiting.pop(number, None) is None and number not in self.acknowledged:
-                self.violation("an acknowledgement names its envelope", f"{number} is unknown or too late")
-            self.acknowledged[number] = json.loads(text).get("payload")
-            self.changed.notify_all()
 
 
 def wrong_block(block):

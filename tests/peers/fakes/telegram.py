@@ -40,8 +40,15 @@ class Telegram(TelegramServer):
             if reply_to:
                 message["reply_to_message"] = {name: part for name, part in reply_to.items()
                                                if name != "reply_to_message"}
-            self.push("message", message)
+            if not self.privacy or message["chat"]["type"] == "private" or self._is_for_bot(message):
+                self.push("message", message)
             return message
+
+    def _is_for_bot(self, message):
+        """What a bot in privacy mode sees of a group ("Bot Features", "Privacy mode")."""
+        text, replied = message.get("text", message.get("caption", "")), message.get("reply_to_message", {})
+        return text.startswith("/") or "@" + self.me["username"] in text \
+            or replied.get("from", {}).get("id") == self.me["id"]
 
     def edit(self, message, text):
         with self.changed:

@@ -13,7 +13,8 @@ import math
 import re
 import time
 
-from fakes.base import Answer, Fake, Gone, Pace, answer_json
+from fakes.base import Fake, Gone, Pace
+from fakes.http import Answer, answer_json
 from fakes.telegram_methods import BY_SMALL_NAME, WrongParameter, read_parameters
 from fakes.telegram_text import CantParse, parse_html, units
 
@@ -49,6 +50,7 @@ class TelegramServer(Fake):
         self.token = token
         self.me = {"id": int(token.split(":")[0]), "is_bot": True, "first_name": "Barnacle", "username": username}
         self.chats, self.users, self.messages, self.files, self.hosted = {}, {}, {}, {}, {}
+        self.privacy = False  # with it groups show only commands, mentions and replies to the bot
         self.commands, self.drafts, self.reactions, self.actions = [], [], {}, []
         self.blocked, self.refused, self.migrated, self.topics = set(), set(), {}, {}
         self.webhook = ""
@@ -164,7 +166,7 @@ class TelegramServer(Fake):
             self.updates = [update for update in self.updates if update["update_id"] >= offset]
 
     def _get_me(self, *_):
-        return self.me | {"can_join_groups": True, "can_read_all_group_messages": False,
+        return self.me | {"can_join_groups": True, "can_read_all_group_messages": not self.privacy,
                           "supports_inline_queries": False, "can_connect_to_business": False,
                           "has_main_web_app": False}
 

@@ -92,8 +92,9 @@ def end_tag(source, at, text, open_tags, entities):
         entity["custom_emoji_id"] = attributes.get("emoji-id", "")
     if name == "blockquote" and "expandable" in attributes:
         entity["type"] = "expandable_blockquote"
-    if name == "code" and open_tags and open_tags[-1][0] == "pre" and attributes.get("class", "").startswith("language-"):
-        open_tags[-1][1]["language"] = attributes["class"].removeprefix("language-")
+    style = attributes.get("class", "")
+    if name == "code" and open_tags and open_tags[-1][0] == "pre" and style.startswith("language-"):
+        open_tags[-1][1]["language"] = style.removeprefix("language-")
         return found.end()
     if name == "pre" and "language" in attributes:
         entity["language"] = attributes["language"]

@@ -20,7 +20,8 @@ import threading
 import time
 import urllib.parse
 
-from fakes.base import Answer, Fake, Pace, answer_json
+from fakes.base import Fake, Pace
+from fakes.http import Answer, answer_json
 
 MEGABYTE = 1024 * 1024
 TEXT_MAX, CAPTION_MAX, BODY_MAX = 4096, 1024, 1024
@@ -316,9 +317,10 @@ class WhatsAppServer(Fake):
 
     def deliver(self, value, signature=None):
         """Posts a change of "messages" until it is answered with 200, as often as `retry_seconds` says."""
-        change = {"object": "whatsapp_business_account", "entry": [{"id": self.account, "changes": [{"field": "messages", "value": {
-            "messaging_product": "whatsapp",
-            "metadata": {"display_phone_number": self.number, "phone_number_id": self.phone}} | value}]}]}
+        value = {"messaging_product": "whatsapp",
+                 "metadata": {"display_phone_number": self.number, "phone_number_id": self.phone}} | value
+        change = {"object": "whatsapp_business_account",
+                  "entry": [{"id": self.account, "changes": [{"field": "messages", "value": value}]}]}
         # Escaped as the service does it: whoever signs a body of his own making gets another signature.
         body = json.dumps(change, separators=(",", ":")).replace("/", "\\/").encode()
         digest = signature or hmac.new(self.secret.encode(), body, hashlib.sha256).hexdigest()

@@ -43,7 +43,8 @@ const deeds = {
   async poll({ channel_id: channel }) {
     const answers = ["Tea", "Coffee"].map((text) => ({ poll_media: { text } }));
     await post(channel, { poll: { question: { text: "Tea or coffee?" }, answers, duration: 1 } });
-    await post(channel, { poll: { question: { text: "x" }, answers, duration: 769 } }).catch(tellRefusal("too long a poll"));
+    await post(channel, { poll: { question: { text: "x" }, answers, duration: 769 } })
+      .catch(tellRefusal("too long a poll"));
   },
   async file({ channel_id: channel }) {
     const sent = await post(channel, { content: "the garden" },

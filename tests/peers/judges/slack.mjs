@@ -16,10 +16,12 @@ const tellRefusal = (step) => (error) => tell(step, { error: error.data?.error ?
 setTimeout(() => process.exit(1), DEADLINE_MS).unref();
 process.on("unhandledRejection", (error) => tell("broke", { message: String(error?.stack ?? error) }));
 
-const logger = { debug() {}, info() {}, warn() {}, error() {}, setLevel() {}, setName() {}, getLevel: () => LogLevel.ERROR };
+const logger = { debug() {}, info() {}, warn() {}, error() {}, setLevel() {}, setName() {},
+  getLevel: () => LogLevel.ERROR };
 const web = new WebClient(botToken, { slackApiUrl, logger });
 const socket = new SocketModeClient({
-  appToken, logger, clientPingTimeout: 400, clientOptions: { slackApiUrl, retryConfig: { retries: 20, minTimeout: 100, maxTimeout: 300 } },
+  appToken, logger, clientPingTimeout: 400,
+  clientOptions: { slackApiUrl, retryConfig: { retries: 20, minTimeout: 100, maxTimeout: 300 } },
 });
 const buttons = (labels) => [
   { type: "section", text: { type: "mrkdwn", text: "*Tea or coffee?*" } },
@@ -37,8 +39,8 @@ const deeds = {
     await web.chat.postMessage({ channel: "C404", text: "anybody?" }).catch(tellRefusal("no channel"));
     await web.reactions.add({ channel, timestamp: ts, name: "thumbsup" });
     await web.reactions.add({ channel, timestamp: ts, name: "thumbsup" }).catch(tellRefusal("twice"));
-    await web.chat.postMessage({ channel, text: "b", blocks: [{ type: "section", text: { type: "mrkdwn", text: "" } }] })
-      .catch(tellRefusal("empty section"));
+    const empty = [{ type: "section", text: { type: "mrkdwn", text: "" } }];
+    await web.chat.postMessage({ channel, text: "b", blocks: empty }).catch(tellRefusal("empty section"));
   },
   async stream({ channel, ts, user }) {
     const stream = web.chatStream({ channel, thread_ts: ts, recipient_user_id: user, recipient_team_id: "T100",
@@ -47,7 +49,8 @@ const deeds = {
     await stream.append({ markdown_text: "two " });
     const { message } = await stream.stop({ markdown_text: "three" });
     tell("streamed", { text: message.text });
-    await web.chat.appendStream({ channel, ts: message.ts, markdown_text: "four" }).catch(tellRefusal("stream is over"));
+    await web.chat.appendStream({ channel, ts: message.ts, markdown_text: "four" })
+      .catch(tellRefusal("stream is over"));
   },
   async poll({ channel }) {
     await web.chat.postMessage({ channel, text: "Tea or coffee?", blocks: buttons(["Tea", "Coffee"]) });
