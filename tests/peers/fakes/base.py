@@ -92,6 +92,7 @@ class Link:
     def __init__(self, sock):
         self.sock, self.buffer = sock, b""
         self.dead = self.closed = False
+        self.operation = None  # what it was last used for
         self.writing = threading.Lock()
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         sock.settimeout(IDLE_SECONDS)
@@ -189,11 +190,12 @@ class Fake:
         for link in links:
             link.reset()
 
-    def half_open(self):
-        """The links of now go dead: nothing is answered on them any more, and nothing ends them."""
+    def half_open(self, operation=None):
+        """The links of now go dead: nothing is answered on them any more, and nothing ends them. With a name only
+        those that were last used for that ("connect" is a WebSocket)."""
         with self.changed:
             for link in self._links:
-                link.dead = True
+                link.dead = link.dead or operation in (None, link.operation)
 
     def network_gone(self, seconds):
         """All links are cut, and so is every new one until `seconds` are over."""
@@ -316,6 +318,7 @@ class Fake:
         if link.dead:
             return True
         call = Call(time.monotonic(), self.operation(request), {}, request)
+        link.operation = call.operation
         with self.changed:
             self.calls.append(call)
             fault = self._next_fault(call.operation)

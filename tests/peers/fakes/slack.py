@@ -56,6 +56,15 @@ class Slack(SlackServer):
                          "value": button.get("value", ""), "text": button["text"], "action_ts": self._ts()}],
         })
 
+    def slash(self, user, command, text, channel=None):
+        """A slash command. Returns the envelope's id."""
+        channel = channel or self.dm(user)
+        return self.push("slash_commands", {
+            "token": "verification", "team_id": self.team, "api_app_id": self.app, "command": command, "text": text,
+            "channel_id": channel["id"], "user_id": user["id"], "user_name": user["name"], "trigger_id": "1.2.3",
+            "response_url": f"{self.url}/respond",
+        })
+
     def react(self, user, message, name, channel):
         return self.push_event({"type": "reaction_added", "user": user["id"], "reaction": name,
                                 "item_user": message["user"], "event_ts": self._ts(),

@@ -93,11 +93,22 @@ class Telegram(TelegramServer):
         self.push("stopped_message_generation", {"chat": self.chats[user["id"]], "draft_id": draft_id})
 
     def block(self, user):
+        """Somebody blocks the bot; given a group, the bot is removed from it."""
+        self._membership(user["id"], "kicked")
         self.blocked.add(user["id"])
 
     def unblock(self, user):
         self.blocked.discard(user["id"])
         self.refused.discard(user["id"])
+        self._membership(user["id"], "member")
+
+    def _membership(self, number, status):
+        before = {"member": "kicked", "kicked": "member"}[status]
+        self.push("my_chat_member", {
+            "chat": self.chats[number], "from": self.users.get(number, self.me), "date": int(time.time()),
+            "old_chat_member": {"status": before, "user": self.me},
+            "new_chat_member": {"status": status, "user": self.me} | ({"until_date": 0} if status == "kicked" else {}),
+        })
 
     def migrate(self, old, new):
         """A group becomes the supergroup `new`."""

@@ -48,6 +48,7 @@ METHODS = {
     "sendVideo": SENDING | CAPTION | {"video": "file", "thumbnail": "file", "cover": "file", "duration": "int",
                                       "width": "int", "height": "int", "supports_streaming": "bool",
                                       "start_timestamp": "int"},
+    "sendMediaGroup": SENDING | {"media": "list"},
     "sendPoll": SENDING | POLL,
     "stopPoll": MESSAGE | {"reply_markup": "dict"},
     "setMessageReaction": {"chat_id": "chat", "message_id": "int", "reaction": "list", "is_big": "bool"},

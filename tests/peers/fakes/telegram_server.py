@@ -262,7 +262,22 @@ class TelegramServer(Fake):
 
     def _send_file(self, kind, params, files):
         chat = self._chat(params)
-        source = params.get(kind, "")
+        return self._post(chat, params, self._file_body(kind, params.get(kind, ""), params, files))
+
+    def _send_media_group(self, params, files):
+        chat, media = self._chat(params), params.get("media", [])
+        kinds = [item.get("type") if isinstance(item, dict) else None for item in media]
+        if not 2 <= len(media) <= 10:
+            refuse("media group must contain 2-10 items")
+        if not set(kinds) <= {"photo", "video", "document", "audio"}:
+            refuse("can't parse InputMedia")
+        if len(set(kinds)) > 1 and {"document", "audio"} & set(kinds):
+            refuse("documents and audio can't be mixed with other media types")
+        bodies = [self._file_body(kind, item.get("media", ""), item, files) for kind, item in zip(kinds, media)]
+        group = {"media_group_id": str(next(self._ids["query"]))}
+        return [self._post(chat, params, body | group, first=index == 0) for index, body in enumerate(bodies)]
+
+    def _file_body(self, kind, source, params, files):
         if source.startswith("attach://"):
             if source[9:] not in files:
                 refuse(f"there is no {kind} in the request")
@@ -287,8 +302,7 @@ class TelegramServer(Fake):
         caption, entities = self._text({"caption": ""} | params, "caption", CAPTION_UNITS_MAX,
                                        "message caption is too long")
         body = {kind: self._described(kind, name, content)}
-        body |= ({"caption": caption} if caption else {}) | ({"caption_entities": entities} if entities else {})
-        return self._post(chat, params, body)
+        return body | ({"caption": caption} if caption else {}) | ({"caption_entities": entities} if entities else {})
 
     def _send_poll(self, params, _):
         chat = self._chat(params)
@@ -391,7 +405,8 @@ class TelegramServer(Fake):
             if wanted in self.refused:
                 self.violation("calling after 403", f"chat {wanted}")
             self.refused.add(wanted)
-            raise Refused(403, "Forbidden: bot was blocked by the user")
+            raise Refused(403, "Forbidden: bot was blocked by the user" if wanted > 0
+                          else "Forbidden: bot was kicked from the supergroup chat")
         return self.chats[wanted]
 
     def _text(self, params, name, limit, too_long):
@@ -444,7 +459,7 @@ class TelegramServer(Fake):
         self.messages[chat["id"], message["message_id"]] = message
         return message
 
-    def _post(self, chat, params, body):
+    def _post(self, chat, params, body, first=True):
         topic = params.get("message_thread_id")
         if topic is not None and (topic == GENERAL_TOPIC or topic not in self.topics.get(chat["id"], ())):
             refuse("message thread not found")
@@ -452,7 +467,8 @@ class TelegramServer(Fake):
         original = reply and self.messages.get((chat["id"], reply.get("message_id")))
         if reply and not original and not reply.get("allow_sending_without_reply"):
             refuse("message to be replied not found")
-        self._note_pace("pace in a chat", chat["id"])
+        if first:  # a group of media is one sending
+            self._note_pace("pace in a chat", chat["id"])
         self._note_pace("pace in all", "all")
         if chat["type"] != "private":
             self._note_pace("pace in a group", chat["id"])

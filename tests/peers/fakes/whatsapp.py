@@ -50,6 +50,10 @@ class WhatsApp(WhatsAppServer):
         return self._post(person, [self._made(person, {"type": "text", "text": {"body": text}}, None)
                                    for text in texts], 1)[-1]
 
+    def see(self, message):
+        """Somebody reads a message of the business."""
+        self.status(message, "read")
+
     def close_window(self, person):
         """As if the last message were 24 h old."""
         self.wrote_at.pop(person["wa_id"], None)

@@ -56,6 +56,11 @@ const deeds = {
     tell("document", { name: byUrl.document.file_name });
     await ctx.replyWithPhoto(new InputFile(Buffer.from("words"), "x.png")).catch(tellRefusal("no picture"));
   },
+  async album(ctx) {
+    const sent = await ctx.replyWithMediaGroup(["one", "two"].map((name) => ({ type: "photo", caption: name,
+      media: new InputFile(PNG, `${name}.png`) })));
+    tell("album", { captions: sent.map((message) => message.caption) });
+  },
   async button(ctx) {
     await ctx.reply("Allow?", { reply_markup: new InlineKeyboard().text("Yes", "yes").text("No", "no") });
   },
@@ -93,6 +98,7 @@ bot.on("poll_answer", async (ctx) => {
 bot.on("callback_query:data", async (ctx) => {
   tell("pressed", { data: ctx.callbackQuery.data, answered: await ctx.answerCallbackQuery("noted") });
 });
+bot.on("my_chat_member", (ctx) => tell("membership", { status: ctx.myChatMember.new_chat_member.status }));
 bot.on("message_reaction", (ctx) => tell("reaction", { emoji: ctx.messageReaction.new_reaction[0].emoji }));
 bot.on("stopped_message_generation", (ctx) => tell("stop", { draft: ctx.update.stopped_message_generation.draft_id }));
 bot.catch(({ error }) => tell("broke", { message: String(error?.stack ?? error) }));
@@ -102,7 +108,7 @@ await new Bot("1:wrong", { client: { apiRoot } }).api.getMe().catch(tellRefusal(
 await bot.api.setMyCommands([{ command: "jobs", description: "List jobs" }]);
 for (;;) {
   await bot.start({
-    allowed_updates: ["message", "poll_answer", "poll", "callback_query", "message_reaction",
+    allowed_updates: ["message", "poll_answer", "poll", "callback_query", "message_reaction", "my_chat_member",
       "stopped_message_generation"],
     timeout: 20,
     onStart: (me) => tell("started", { username: me.username }),

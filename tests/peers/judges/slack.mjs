@@ -106,6 +106,10 @@ socket.on("interactive", async ({ ack, body }) => {
   await web.chat.update({ channel: body.channel.id, ts: body.message.ts, text: "Tea or coffee? 1",
     blocks: body.message.blocks });
 });
+socket.on("slash_commands", async ({ ack, body }) => {
+  await ack();
+  tell("slash", { command: body.command, text: body.text });
+});
 socket.on("connected", () => tell("connected"));
 
 await new WebClient("xoxb-wrong", { slackApiUrl, logger }).auth.test().catch(tellRefusal("wrong token"));

@@ -74,6 +74,8 @@ def telegram_media(claims, service, grammy, ann):
                                                                     "caption": "the garden"})
     claims.equal("grammY sends a file by its address", grammy.step("document")["name"], "notes.txt")
     claims.equal("words are no picture", refusal(grammy.step("no picture")), (400, "Bad Request: IMAGE_PROCESS_FAILED"))
+    service.message(ann, "album")
+    claims.equal("grammY sends an album", grammy.step("album")["captions"], ["one", "two"])
     service.message(ann, photo=("cat.png", PNG))
     claims.equal("grammY downloads a picture", grammy.step("downloaded"), {"step": "downloaded", "bytes": len(PNG),
                                                                           "announced": len(PNG)})
@@ -88,6 +90,7 @@ def telegram_trouble(claims, service, grammy, ann, family):
     service.message(ann, "blocked")
     claims.equal("grammY is told that it is blocked", refusal(grammy.step("blocked")), (
         403, "Forbidden: bot was blocked by the user"))
+    claims.equal("and by an update", grammy.step("membership")["status"], "kicked")
     service.unblock(ann)
     service.migrate(family["id"], -1009876543210)
     service.message(ann, "moved", chat=family)
