@@ -24,7 +24,8 @@ from fakes.base import Fake, Pace
 from fakes.http import Answer, answer_json
 
 MEGABYTE = 1024 * 1024
-TEXT_MAX, CAPTION_MAX, BODY_MAX = 4096, 1024, 1024
+TEXT_MAX, CAPTION_MAX = 4096, 1024
+BODY_MAX = {"list": 4096, "button": 1024}
 WINDOW_SECONDS = 24 * 3600
 MEDIA = {  # kind → most bytes, types
     "image": (5 * MEGABYTE, {"image/jpeg", "image/png"}),
@@ -78,7 +79,7 @@ class WhatsAppServer(Fake):
         self.read, self.typing, self.reactions = [], [], {}
         self.webhook, self.retry_seconds = None, retry_seconds
         self.posts = []  # (body, HTTP status or what went wrong)
-        self.reached, self.hosted = {}, set()
+        self.reached = {}  # tickets of download addresses
         self._numbers = itertools.count(1)
         self._pair, self._all = Pace(45, 6), Pace(80, 1)
         super().__init__()
@@ -210,7 +211,7 @@ class WhatsAppServer(Fake):
 
     def _check_interactive(self, _, content):
         kind, action, body = content.get("type"), content.get("action") or {}, content.get("body") or {}
-        for name, most in (("body", BODY_MAX), ("footer", 60)):
+        for name, most in (("body", BODY_MAX.get(kind, 1024)), ("footer", 60)):
             text = (content.get(name) or {}).get("text", "")
             if len(text) > most or (name == "body" and not text):
                 raise Refused(131009, f"{name}: 1 to {most} characters")
