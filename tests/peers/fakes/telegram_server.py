@@ -2,9 +2,9 @@
 
 Sources, all at core.telegram.org: "Bot API" (10.2) for methods, limits and updates; "Bots FAQ" for the pace
 (1 message a second in a chat, 20 a minute in a group, 30 a second in all; files up to 50 MB up, 20 MB down).
-The wording of errors and the two-pollers rule (the older poll gets the 409) from Telegram's public server,
-repository tdlib/telegram-bot-api. Not from a document, and so only noted, never refused: drafts faster than one
-in 300 ms, edits faster than one a second. Judged by grammY (judges/grammy.mjs).
+The wording of errors, the two-pollers rule (the older poll gets the 409) and the 3 s of short polls and conflicts from
+Telegram's public server, repository tdlib/telegram-bot-api. Not from a document, and so only noted, never refused:
+drafts faster than one in 300 ms, edits faster than one a second. Judged by grammY (judges/grammy.mjs).
 """
 
 import contextlib
@@ -57,7 +57,7 @@ class TelegramServer(Fake):
         self.updates, self.allowed, self.delivered, self.queries = [], None, {}, set()
         self._ids = {name: itertools.count(first) for name, first in
                      (("update", 860000001), ("message", 1), ("file", 1), ("poll", 5000000001), ("query", 900001))}
-        self._poll_number, self._poll_link = 0, None
+        self._poll_number, self._poll_link, self._last_poll, self._conflict_at = 0, None, (None, 0.0), 0.0
         self._paces = {"pace in a chat": Pace(1, 1), "pace in a group": Pace(20, 60), "pace in all": Pace(30, 1),
                        "pace of edits": Pace(1, 1), "pace of drafts": Pace(1, 0.3)}
         super().__init__()
@@ -124,40 +124,60 @@ class TelegramServer(Fake):
             raise Refused(429, f"Too Many Requests: retry after {seconds}", retry_after=seconds)
 
     def _get_updates(self, params, link):
-        """Holds for up to `timeout`. A newer poll ends an older one with 409."""
-        if self.webhook:
-            raise Refused(409, "Conflict: can't use getUpdates method while webhook is active; "
-                               "use deleteWebhook to delete the webhook first")
-        limit = params.get("limit", 100) if 1 <= params.get("limit", 100) <= 100 else 100
-        deadline = time.monotonic() + min(max(params.get("timeout", 0), 0), 50)
+        """Holds for up to `timeout`. A newer poll that is held too ends an older one with 409."""
+        offset, limit = params.get("offset", 0), min(max(params.get("limit", 100), 1), 100)
         with self.changed:
+            self._check_freeze("getUpdates")
+            if self.webhook:
+                self._conflict("can't use getUpdates method while webhook is active; "
+                               "use deleteWebhook to delete the webhook first")
+            deadline = time.monotonic() + self._hold_seconds(offset, params.get("timeout", 0))
             before = self._poll_link
             if before and not (before.dead or before.closed or before.is_left()):
                 self.violation("one poll at a time", "a second getUpdates while one was held")
-            self._poll_number, self._poll_link = self._poll_number + 1, link
-            mine = self._poll_number
-            self.changed.notify_all()
             if "allowed_updates" in params:
                 self.allowed = params["allowed_updates"]
-            self._confirm(params.get("offset", 0))
-            while True:
-                if self._poll_number != mine:
-                    raise Refused(409, "Conflict: terminated by other getUpdates request; "
-                                       "make sure that only one bot instance is running")
-                self._end_old_polls()
-                if self.updates or time.monotonic() >= deadline:
-                    break
+            self._confirm(offset)
+            mine = None
+            while not self.updates and time.monotonic() < deadline:
+                if mine is None:
+                    self._poll_number, self._poll_link = self._poll_number + 1, link
+                    mine = self._poll_number
+                    self.changed.notify_all()
                 if self.ended or link.is_left():
-                    self._poll_link = None
+                    self._poll_link = None if mine == self._poll_number else self._poll_link
                     raise Gone
                 self.changed.wait(min(max(deadline - time.monotonic(), 0.001), 0.1))
-            self._poll_link = None
+                if self._poll_number != mine:
+                    self._conflict("terminated by other getUpdates request; "
+                                   "make sure that only one bot instance is running")
+                self._end_old_polls()
+            if mine is not None:
+                self._poll_link = None
             ready = self.updates[:limit]
             for update in ready:
                 times = self.delivered[update["update_id"]] = self.delivered.get(update["update_id"], 0) + 1
                 if times == 6:
                     self.violation("offset confirms", f"update {update['update_id']} was fetched {times} times")
             return ready
+
+    def _hold_seconds(self, offset, timeout):
+        """At most 50. A short poll that is repeated with the same offset within 3 s is made one of 3 s."""
+        now, seconds = time.monotonic(), min(max(timeout, 0), 50)
+        if seconds < 3 and self._last_poll[0] == offset and now < self._last_poll[1] + 3:
+            seconds = 3
+        self._last_poll = (offset, now)
+        return seconds
+
+    def _conflict(self, description):
+        """409; the second in 3 s comes 3 s late."""
+        now = time.monotonic()
+        if now < self._conflict_at:
+            while time.monotonic() < now + 3 and not self.ended:
+                self.changed.wait(0.1)
+        else:
+            self._conflict_at = now + 3
+        raise Refused(409, f"Conflict: {description}")
 
     def _confirm(self, offset):
         if offset < 0:
