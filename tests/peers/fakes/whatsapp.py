@@ -13,10 +13,14 @@ class WhatsApp(WhatsAppServer):
     """One number and the people around it. `url` stands for graph.facebook.com; `token`, `phone` (the number's id),
     `secret` (of the app) and `verify_token` are what is configured at the other side."""
 
-    def person(self, number, name):
-        """Somebody; the number is digits only. The window of 24 h opens with the first message."""
-        self.people[number] = {"profile": {"name": name}, "wa_id": number}
-        return self.people[number]
+    def person(self, number, name, username=None):
+        """Somebody; the number is digits only. With a username the number is not shown, only the user id. The window
+        of 24 h opens with the first message."""
+        user_id = f"DE.{1000000000 + next(self._numbers)}"
+        contact = {"profile": {"name": name} | ({"username": username} if username else {}), "user_id": user_id}
+        contact |= {} if username else {"wa_id": number}
+        self.people[number] = self.people[user_id] = contact
+        return contact
 
     def message(self, person, text=None, reply_to=None, again=False, **media):
         """A message to the number. `image=`, `document=`, `audio=` are (media type, bytes), `caption=` goes with them.
@@ -56,7 +60,7 @@ class WhatsApp(WhatsAppServer):
 
     def close_window(self, person):
         """As if the last message were 24 h old."""
-        self.wrote_at.pop(person["wa_id"], None)
+        self.wrote_at.pop(person["user_id"], None)
 
     def forged(self, person, text):
         """A post with a wrong signature. Returns the HTTP status of the answer."""
@@ -68,12 +72,13 @@ class WhatsApp(WhatsAppServer):
 
     def _made(self, person, content, reply_to):
         number = f"wamid.IN{next(self._numbers):06d}"
-        message = {"from": person["wa_id"], "id": number, "timestamp": str(int(time.time()))} | content
+        message = {"from_user_id": person["user_id"], "id": number, "timestamp": str(int(time.time()))} | content
+        message |= {"from": person["wa_id"]} if "wa_id" in person else {}
         if reply_to:
             message["context"] = {"from": self.number, "id": reply_to["id"]}
         with self.changed:
             self.messages[number] = message
-            self.wrote_at[person["wa_id"]] = time.monotonic()
+            self.wrote_at[person["user_id"]] = time.monotonic()
         return message
 
     def _post(self, person, messages, times):
@@ -86,7 +91,7 @@ class WhatsApp(WhatsAppServer):
         """The business's messages, oldest first. They are never edited."""
         with self.changed:
             return [message for message in self.messages.values() if "to" in message
-                    and (person is None or message["to"] == person["wa_id"])]
+                    and (person is None or message["user_id"] == person["user_id"])]
 
     @staticmethod
     def too_many(seconds):

@@ -5,8 +5,9 @@ Sources at developers.facebook.com, "WhatsApp Business Platform, Cloud API": "Me
 token, sizes and types by kind, addresses that live 5 minutes), "Mark messages as read" and "Typing indicators",
 "Error codes" (envelope, codes and HTTP status), "Throughput" and "Pair rate limits" (45 messages in 6 s to one
 person), "Customer service windows" (24 h); "Graph API, Webhooks, Getting started" (challenge, X-Hub-Signature-256 over
-the raw bytes, repeats until 200). As users tell, a closed window is not an error of the request: it is answered
-200, and a status "failed" with 131047 follows; the fake does so. Judged by whatsapp-api-js (judges/whatsapp.mjs).
+the raw bytes, repeats until 200); "Business-scoped user IDs" (who has a username shows no number). As users tell, a
+closed window is not an error of the request: it is answered 200, and a status "failed" with 131047 follows; the fake
+does so. Judged by whatsapp-api-js (judges/whatsapp.mjs).
 """
 
 import hashlib
@@ -128,10 +129,8 @@ class WhatsAppServer(Fake):
         params = self._body(call)
         if unknown := set(params) - FIELDS - {params.get("type", "text")}:
             self.violation("unknown field", ", ".join(sorted(unknown)))
-        to, kind = params.get("to"), params.get("type", "text")
-        if not isinstance(to, str) or not to:
-            raise Refused(131008 if to is None else 100, "Parameter 'to' is a string with a phone number.")
-        to = re.sub(r"[^\d]", "", to)
+        kind, address = params.get("type", "text"), self._address(params)
+        to = self.people.get(address, {}).get("user_id", address)  # the same person, however addressed
         check = getattr(self, f"_check_{kind}", None) if kind.isalpha() else None
         if kind in MEDIA:
             check = self._check_media
@@ -152,20 +151,30 @@ class WhatsAppServer(Fake):
             self.violation("pace to one person", to)
             raise Refused(131056)
         number = f"wamid.{secrets.token_hex(16).upper()}"
-        message = {"id": number, "to": to, "type": kind, kind: content, "context": params.get("context"),
-                   "at": time.monotonic()}
+        message = {"id": number, "to": address, "user_id": to, "type": kind, kind: content,
+                   "context": params.get("context"), "at": time.monotonic()}
         self.messages[number] = message
         if kind == "reaction":
             self.reactions[content["message_id"]] = content.get("emoji", "")
         threading.Thread(target=self._tell_fate, args=(message,), daemon=True).start()
-        return {"messaging_product": "whatsapp", "contacts": [{"input": params["to"], "wa_id": to}],
-                "messages": [{"id": number}]}
+        contact = {"input": params["to"], "wa_id": address} if params.get("to") else {"input": address, "user_id": to}
+        return {"messaging_product": "whatsapp", "contacts": [contact], "messages": [{"id": number}]}
+
+    @staticmethod
+    def _address(params):
+        """A phone number in `to`, which counts first, or a user id in `recipient`."""
+        to, recipient = params.get("to"), params.get("recipient")
+        if to is None and recipient is None:
+            raise Refused(131008, "Parameter 'to' is missing.")
+        if not isinstance(recipient if to is None else to, str) or not (to or recipient):
+            raise Refused(100, "Parameter 'to' is a string with a phone number.")
+        return re.sub(r"[^\d]", "", to) if to else recipient
 
     def _tell_fate(self, message):
         """The statuses that follow a message."""
         if message["to"] not in self.people:
             return self.status(message, "failed", 131026, "Message undeliverable")
-        if time.monotonic() - self.wrote_at.get(message["to"], -WINDOW_SECONDS) >= WINDOW_SECONDS:
+        if time.monotonic() - self.wrote_at.get(message["user_id"], -WINDOW_SECONDS) >= WINDOW_SECONDS:
             return self.status(message, "failed", 131047, "Re-engagement message")
         for state in ("sent", "delivered"):
             self.status(message, state)
@@ -258,7 +267,7 @@ class WhatsAppServer(Fake):
         if indicator := params.get("typing_indicator"):
             if indicator.get("type") != "text":
                 raise Refused(131009, "typing_indicator: text")
-            self.typing.append((self.messages[params["message_id"]].get("from"), time.monotonic()))
+            self.typing.append((self.messages[params["message_id"]].get("from_user_id"), time.monotonic()))
         return {"success": True}
 
     def _upload(self, call):
@@ -359,8 +368,9 @@ class WhatsAppServer(Fake):
 
     def status(self, message, state, code=None, title=""):
         """The fate of a message of the business: sent, delivered, read, failed."""
-        status = {"id": message["id"], "status": state, "timestamp": str(int(time.time())),
-                  "recipient_id": message["to"]}
+        status = {"id": message["id"], "status": state, "timestamp": str(int(time.time()))}
+        status |= {"recipient_id": message["to"]} if message["to"].isdigit() else {}
+        status |= {"recipient_user_id": message["user_id"]} if message["to"] in self.people else {}
         if code:
             status["errors"] = [{"code": code, "title": title, "message": title, "error_data": {"details": title}}]
         self.deliver({"statuses": [status]})

@@ -21,13 +21,13 @@ const stranger = new WhatsAppAPI({ token: "wrong", secure: false, v: "v23.0", po
 const refusal = ({ error }) => ({ code: error?.code, message: error?.message, details: error?.error_data?.details });
 
 const deeds = {
-  async hello({ from, message, received, reply }) {
+  async hello({ message, received, recipient, reply }) {
     tell("read", await received("text"));
     const sent = await reply(new Text("Hello"), true);
     tell("hello", { to: sent.contacts?.[0].wa_id, id: sent.messages?.[0].id });
-    await api_.sendMessage(phone, { phone: from }, new Reaction(message.id, "👍"));
+    await api_.sendMessage(phone, recipient, new Reaction(message.id, "👍"));
     const long = Object.assign(new Text("x"), { body: "x".repeat(4097) });
-    tell("too long", refusal(await api_.sendMessage(phone, { phone: from }, long)));
+    tell("too long", refusal(await reply(long)));
   },
   async poll({ reply }) {
     const rows = ["Tea", "Coffee"].map((title) => new Row(title.toLowerCase(), title));

@@ -27,7 +27,11 @@ def whatsapp_messages(claims, service, library, ann):
         pass
     claims.check("4097 characters are refused", "4096" in library.step("too long")["details"])
     claims.equal("the reaction is there", service.reactions, {question["id"]: "👍"})
-    claims.equal("it was typing", [who for who, _ in service.typing], ["491111"])
+    claims.equal("it was typing", [who for who, _ in service.typing], [ann["user_id"]])
+    zed = service.person("492222", "Zed", username="zed")
+    service.message(zed, "hidden hello")
+    answered = service.messages[library.step("hello")["id"]]
+    claims.equal("who shows no number is answered by user id", answered["to"], zed["user_id"])
     service.message(ann, "poll")
     poll = service.messages[library.step("poll")["id"]]
     claims.equal("a row of 25 characters is refused", library.step("long row")["code"], 131009)
