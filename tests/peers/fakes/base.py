@@ -7,6 +7,7 @@ A scenario holds the fake in its own process:
         telegram.fail("sendMessage", telegram.too_many(2))   # the next sendMessage; then 429 until 2 s are over
         telegram.fail("sendMessage", LOST, times=2)          # done, but the answer never arrives
         telegram.network_gone(3)                             # links are cut, new ones too, for 3 s
+        telegram.half_open()                                 # the links of now stay, but nothing passes any more
         call = telegram.wait_for("sendMessage", 5)           # .params .at .status .answer .request
         claims.equal("no rule is broken", telegram.broken(), [])
 """
@@ -201,6 +202,10 @@ class Fake:
         """All links are cut, and so is every new one until `seconds` are over."""
         self._gone_until = time.monotonic() + seconds
         self.cut_links()
+
+    def network_back(self):
+        """Ends `network_gone` before its time."""
+        self._gone_until = 0.0
 
     def calls_of(self, operation):
         with self.changed:

@@ -390,7 +390,8 @@ class DiscordServer(DiscordGateway):
 
     def tell_message(self, event, message):
         channel = self.channels[message["channel_id"]]
-        where = {"guild_id": channel["guild_id"]} if "guild_id" in channel else {}
+        where = {"guild_id": channel["guild_id"], "member": {"roles": [], "nick": None, "deaf": False, "mute": False}} \
+            if "guild_id" in channel else {}
         self.dispatch(event, public(message) | where, GUILD_MESSAGES if where else DIRECT_MESSAGES)
 
 

@@ -111,9 +111,12 @@ class Telegram(TelegramServer):
         })
 
     def migrate(self, old, new):
-        """A group becomes the supergroup `new`."""
-        self.migrated[old] = new
-        self.chats[new] = self.chats[old] | {"id": new, "type": "supergroup"}
+        """A group becomes the supergroup `new`; both tell so."""
+        with self.changed:
+            self.migrated[old] = new
+            self.chats[new] = self.chats[old] | {"id": new, "type": "supergroup"}
+            for chat, name, other in ((old, "migrate_to_chat_id", new), (new, "migrate_from_chat_id", old)):
+                self.push("message", self._new_message(self.me, self.chats[chat], None) | {name: other})
 
     def host(self, url, content):
         """What the service finds when a bot sends this URL as a file. It fetches nothing itself."""
