@@ -219,6 +219,12 @@ pub const WORKSPACE_ENTRIES: usize = 500;
 pub const MEDIA_BYTES: u64 = 128 * 1024 * 1024;
 /// How many of them. The oldest are deleted.
 pub const MEDIA_FILES: usize = 500;
+/// A file that a command in the sandbox may write, bytes. The kernel stops it there.
+pub const SANDBOX_FILE_BYTES: u64 = 1024 * 1024 * 1024;
+/// Files that such a command may have open.
+pub const SANDBOX_FILES: u64 = 256;
+/// Output of a command that an agent is shown, bytes of each stream: the last ones.
+pub const EXEC_OUTPUT_BYTES: usize = 24 * 1024;
 /// Daily notes that an agent's search looks through, the newest ones.
 pub const NOTES_FILES: usize = 200;
 /// Text of a message that came in, characters. More is cut.

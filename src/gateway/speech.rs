@@ -175,6 +175,7 @@ impl Gateway {
             limit: Duration::from_millis(SPEECH_MS),
             output_bytes: PROVIDER_ERROR_BYTES,
             on_line: None,
+            sandbox: None,
         };
         let finished = self.sys.processes.run(program).await;
         if wants_file {

@@ -82,6 +82,7 @@ pub(super) async fn inspect(sys: &Sys, path: &Path, limit: Duration) -> Result<(
             limit,
             output_bytes: OUTPUT_BYTES,
             on_line: Some(Rc::new(move |line| seen.borrow_mut().add(line))),
+            sandbox: None,
         })
         .await;
     let finished = finished.map_err(|error: ProcessError| Unfit::Unreadable(error.to_string()))?;

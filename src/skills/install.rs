@@ -152,7 +152,7 @@ fn program(sys: &Sys, skill: &str, argv: Vec<String>, limit: Duration) -> Progra
         }
     };
     let output_bytes = INSTALL_OUTPUT_BYTES;
-    Program { argv, dir: None, env: Vec::new(), limit, output_bytes, on_line: Some(Rc::new(on_line)) }
+    Program { argv, dir: None, env: Vec::new(), limit, output_bytes, on_line: Some(Rc::new(on_line)), sandbox: None }
 }
 
 fn told(finished: Result<Finished, ProcessError>) -> Outcome {

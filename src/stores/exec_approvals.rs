@@ -66,6 +66,30 @@ impl From<StoreError> for SetError {
     }
 }
 
+/// What the file says for one agent.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Rules {
+    /// `deny`, `allowlist` or `full`, where the file says so.
+    pub security: Option<String>,
+    /// `off`, `on-miss` or `always`, where the file says so.
+    pub ask: Option<String>,
+    /// Programs that may run: paths; `/*` at the end stands for whatever lies in a directory.
+    pub allowlist: Vec<String>,
+}
+
+impl Rules {
+    /// Whether a program's file is on the list.
+    #[must_use]
+    pub fn lists(&self, path: &str) -> bool {
+        self.allowlist.iter().any(|pattern| match pattern.strip_suffix("/*") {
+            Some(dir) => {
+                path.strip_prefix(dir).and_then(|rest| rest.strip_prefix('/')).is_some_and(|n| !n.contains('/'))
+            }
+            None => pattern == path,
+        })
+    }
+}
+
 /// A command that is always allowed from now on.
 #[derive(Debug, Clone, Copy)]
 pub struct Always<'a> {
@@ -158,6 +182,23 @@ impl ExecApprovals {
             }
         }
         self.write(&content).map(|(_, durable)| durable)
+    }
+
+    /// What holds for an agent: its own rules over the defaults.
+    ///
+    /// # Errors
+    /// What the disk says.
+    pub fn rules(&self, agent_id: &str) -> Result<Rules, StoreError> {
+        let content = self.normal(self.content()?.0);
+        let agent = content.get("agents").and_then(|agents| agents.get(agent_id));
+        let defaults = content.get("defaults");
+        let text = |key: &str| {
+            let own = agent.and_then(|agent| agent.get(key)).or_else(|| defaults.and_then(|d| d.get(key)));
+            own.and_then(Value::as_str).map(str::to_owned)
+        };
+        let list = agent.and_then(|agent| agent.get("allowlist")).and_then(Value::as_array).into_iter().flatten();
+        let patterns = list.filter_map(|entry| entry.get("pattern").and_then(Value::as_str).map(str::to_owned));
+        Ok(Rules { security: text("security"), ask: text("ask"), allowlist: patterns.collect() })
     }
 
     /// Appends a line to the log of decisions; a full log becomes the old one.

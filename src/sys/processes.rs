@@ -20,6 +20,7 @@ use smol::Async;
 use smol::future::{or, zip};
 use smol::io::{AsyncRead, AsyncReadExt as _};
 
+use super::sandbox::Sandbox;
 use super::{Clock, LocalFuture};
 use crate::limits::{PROCESS_LINE_BYTES, PROCESSES};
 
@@ -29,6 +30,9 @@ const VARIABLES: [&str; 9] = ["PATH", "HOME", "USER", "LOGNAME", "LANG", "LC_ALL
 const LINGER: Duration = Duration::from_millis(500);
 /// Pause between two looks at a process where the system tells nothing by itself.
 const LOOK: Duration = Duration::from_millis(50);
+
+/// This very program.
+const OURSELVES: &str = "/proc/self/exe";
 
 /// Hears of each line of output as it comes.
 pub type OnLine = Rc<dyn Fn(&str)>;
@@ -48,6 +52,8 @@ pub struct Program {
     pub output_bytes: usize,
     /// Who hears of its lines.
     pub on_line: Option<OnLine>,
+    /// The cage that it runs in, if any. The kernel has to provide it, or nothing runs.
+    pub sandbox: Option<Sandbox>,
 }
 
 impl fmt::Debug for Program {
@@ -174,7 +180,14 @@ async fn run(inner: &Rc<Inner>, path: &Path, program: Program) -> Result<Finishe
         return Err(ProcessError::Busy);
     }
     #[allow(clippy::disallowed_methods, reason = "this is the place that processes belong to")]
-    let mut command = Command::new(path);
+    let mut command = match &program.sandbox {
+        None => Command::new(path),
+        Some(sandbox) => {
+            let mut command = Command::new(OURSELVES);
+            command.args(sandbox.arguments(path));
+            command
+        }
+    };
     command.args(program.argv.iter().skip(1)).env_clear().envs(&inner.env);
     command.envs(program.env.iter().map(|(name, value)| (name, value)));
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
@@ -355,6 +368,7 @@ mod tests {
             limit: Duration::from_millis(limit_ms),
             output_bytes: 64,
             on_line: None,
+            sandbox: None,
         }
     }
 

@@ -19,6 +19,7 @@ macro_rules! tool {
 pub mod asking;
 pub mod audit;
 pub mod commands;
+pub mod exec;
 pub mod files;
 pub mod jobs;
 pub mod manual;
@@ -47,7 +48,7 @@ pub use toolbox::Toolbox;
 
 /// All tools, in the order in which they are offered.
 pub const GROUPS: &[&[Tool]] =
-    &[files::TOOLS, notes::TOOLS, nodes::TOOLS, jobs::TOOLS, messages::TOOLS, sessions::TOOLS];
+    &[files::TOOLS, notes::TOOLS, nodes::TOOLS, jobs::TOOLS, messages::TOOLS, sessions::TOOLS, exec::TOOLS];
 
 /// One row of the table of tools.
 #[derive(Debug)]
@@ -66,8 +67,8 @@ pub struct Tool {
     pub summary: fn(&Value) -> String,
     /// What else is to be allowed where somebody is asked: the exact arguments of a command, its node.
     pub matter: fn(&Cx, &Value) -> Matter,
-    /// Whether a list of the owner's already allows the call, so that nobody is asked.
-    pub is_listed: fn(&Cx, &Value) -> bool,
+    /// What a list of the owner's says about the call, where somebody would be asked.
+    pub standing: fn(&Cx, &Value) -> Standing,
     /// Whether one call is as risky as the next, so that it can be allowed for the rest of a session.
     pub is_steady: bool,
     /// The function behind it.
@@ -94,7 +95,7 @@ impl Tool {
             limit: Duration::from_secs(30),
             summary: asking::plain,
             matter: |_, _| Matter::default(),
-            is_listed: |_, _| false,
+            standing: |_, _| Standing::Unknown,
             is_steady: true,
             function,
         }
@@ -111,6 +112,11 @@ impl Tool {
         self
     }
 
+    const fn listed_by(mut self, standing: fn(&Cx, &Value) -> Standing) -> Self {
+        self.standing = standing;
+        self
+    }
+
     const fn about(mut self, matter: fn(&Cx, &Value) -> Matter) -> Self {
         self.matter = matter;
         self
@@ -120,6 +126,17 @@ impl Tool {
         self.summary = summary;
         self
     }
+}
+
+/// What a list of the owner's says about a call that needs an approval.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Standing {
+    /// It is allowed: nobody is asked.
+    Listed,
+    /// Nothing: somebody is asked.
+    Unknown,
+    /// It isn't allowed, and nobody is to be asked; why, for the model to read.
+    Closed(&'static str),
 }
 
 /// Tools that go together; `group:NAME` in lists of the configuration.
@@ -137,6 +154,10 @@ pub enum Group {
     Sessions,
     /// Notes that outlive conversations.
     Notes,
+    /// Commands.
+    Runtime,
+    /// Pages.
+    Web,
 }
 
 impl Group {
@@ -150,6 +171,8 @@ impl Group {
             Self::Messages => "messaging",
             Self::Sessions => "sessions",
             Self::Notes => "memory",
+            Self::Runtime => "runtime",
+            Self::Web => "web",
         }
     }
 }

@@ -71,7 +71,7 @@ pub fn is_offered(config: &Tools, tool: &Tool, scene: &Scene) -> bool {
 fn in_profile(profile: Profile, group: Group) -> bool {
     match profile {
         Profile::Full => true,
-        Profile::Coding => matches!(group, Group::Files | Group::Sessions | Group::Notes),
+        Profile::Coding => matches!(group, Group::Files | Group::Sessions | Group::Notes | Group::Runtime),
         Profile::Messaging => matches!(group, Group::Messages | Group::Sessions),
         Profile::Minimal => false,
     }

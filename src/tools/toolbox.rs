@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::asking::{self, Matter, Said};
 use super::audit::{Audit, Entry};
 use super::commands::{self, Line};
-use super::{Cx, GROUPS, Group, Problem, Risk, Tool, pictures, policy};
+use super::{Cx, GROUPS, Group, Problem, Risk, Standing, Tool, pictures, policy};
 use crate::config::tools::Decision;
 use crate::gateway::Gateway;
 use crate::limits::{TOOL_GRANTS, TOOL_IMAGE_BYTES, TOOL_SUMMARY_CHARS, TOOL_TEXT_BYTES};
@@ -109,9 +109,14 @@ impl Toolbox {
                 let text = format!("{} is not allowed here. Tell the user; don't try another way.", tool.name);
                 return Err(Refused { outcome: "refused", by: None, text });
             }
-            Decision::Ask if (tool.is_listed)(cx, arguments) => return Ok(Some("list".to_owned())),
-            Decision::Ask if self.0.granted.borrow().contains(&grant) => return Ok(Some("always".to_owned())),
-            Decision::Ask => {}
+            Decision::Ask => match (tool.standing)(cx, arguments) {
+                Standing::Listed => return Ok(Some("list".to_owned())),
+                Standing::Closed(why) => {
+                    return Err(Refused { outcome: "refused", by: None, text: why.to_owned() });
+                }
+                Standing::Unknown if self.0.granted.borrow().contains(&grant) => return Ok(Some("always".to_owned())),
+                Standing::Unknown => {}
+            },
         }
         let matter = Matter { summary: summary.to_owned(), ..(tool.matter)(cx, arguments) };
         match asking::ask(cx, tool, matter).await {
