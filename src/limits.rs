@@ -223,6 +223,8 @@ pub const MEDIA_FILES: usize = 500;
 pub const SANDBOX_FILE_BYTES: u64 = 1024 * 1024 * 1024;
 /// Files that such a command may have open.
 pub const SANDBOX_FILES: u64 = 256;
+/// A page that an agent fetches, bytes. The rest is left out.
+pub const FETCH_BYTES: u64 = 2 * 1024 * 1024;
 /// Output of a command that an agent is shown, bytes of each stream: the last ones.
 pub const EXEC_OUTPUT_BYTES: usize = 24 * 1024;
 /// Daily notes that an agent's search looks through, the newest ones.

@@ -2,51 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// An address or a network in CIDR notation.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Network {
-    address: IpAddr,
-    prefix_bits: u8,
-}
-
-impl Network {
-    /// Reads `192.0.2.1`, `10.0.0.0/8`, `::1` or `fd00::/8`. A prefix of 0 (everybody) is refused.
-    #[must_use]
-    pub fn parse(text: &str) -> Option<Self> {
-        let (address, prefix) = match text.split_once('/') {
-            Some((address, prefix)) => (address, Some(prefix)),
-            None => (text, None),
-        };
-        let address: IpAddr = address.parse().ok()?;
-        let widest = if address.is_ipv4() { 32 } else { 128 };
-        let prefix_bits = match prefix {
-            None => widest,
-            Some(text) if text.bytes().all(|byte| byte.is_ascii_digit()) => text.parse().ok()?,
-            Some(_) => return None,
-        };
-        // The IPv6 form of an IPv4 network counts its bits from the front of the IPv6 form.
-        let canonical = address.to_canonical();
-        let skipped = if address.is_ipv6() && canonical.is_ipv4() { 96 } else { 0 };
-        let prefix_bits = u8::checked_sub(prefix_bits, skipped)?;
-        (1..=widest - skipped).contains(&prefix_bits).then_some(Self { address: canonical, prefix_bits })
-    }
-
-    /// Whether `candidate` lies within. An IPv4 address in IPv6 form (`::ffff:`) counts as IPv4.
-    #[must_use]
-    pub fn contains(&self, candidate: IpAddr) -> bool {
-        match (self.address, candidate.to_canonical()) {
-            (IpAddr::V4(ours), IpAddr::V4(theirs)) => {
-                let shift = 32 - u32::from(self.prefix_bits);
-                (ours.to_bits() ^ theirs.to_bits()).checked_shr(shift).unwrap_or(0) == 0
-            }
-            (IpAddr::V6(ours), IpAddr::V6(theirs)) => {
-                let shift = 128 - u32::from(self.prefix_bits);
-                (ours.to_bits() ^ theirs.to_bits()).checked_shr(shift).unwrap_or(0) == 0
-            }
-            _ => false,
-        }
-    }
-}
+pub use crate::sys::reach::Network;
 
 /// The addresses that one party usually has: an IPv4 address, or the /64 network of an IPv6 one. What is
 /// counted by address is counted by this.

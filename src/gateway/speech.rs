@@ -17,6 +17,7 @@ use crate::limits::{
 };
 use crate::sys::http::{self, Method, Request};
 use crate::sys::processes::{Ending, Program};
+use crate::sys::reach::Reach;
 
 /// Who speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -223,6 +224,7 @@ impl Gateway {
             method: Method::Post,
             url: format!("{}/audio/speech", speech.openai_url.as_deref().unwrap_or(OPENAI)),
             socket: None,
+            reach: Reach::Any,
             headers,
             body: body.to_string().into_bytes(),
             limits: http::Limits {

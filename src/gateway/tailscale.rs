@@ -13,6 +13,7 @@ use super::handshake::TailscaleClaim;
 use crate::limits::{TAILNET_LOGIN_TTL_MS, TAILNET_LOGINS, TAILSCALE_ANSWER_BYTES};
 use crate::sys::Sys;
 use crate::sys::http::{HttpError, Limits, Method, Request};
+use crate::sys::reach::Reach;
 
 /// Where the daemon listens on Linux.
 const SOCKET: &str = "/var/run/tailscale/tailscaled.sock";
@@ -82,6 +83,7 @@ async fn who_is(sys: &Sys, address: &str) -> Result<Option<String>, HttpError> {
             method: Method::Get,
             url: format!("{HOST}/localapi/v0/whois?addr={address}"),
             socket: Some(SOCKET.into()),
+            reach: Reach::Any,
             headers: Vec::new(),
             body: Vec::new(),
             limits: Limits {

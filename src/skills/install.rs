@@ -17,6 +17,7 @@ use crate::limits::{DOWNLOAD_BYTES, INSTALL_OUTPUT_BYTES};
 use crate::sys::Sys;
 use crate::sys::http::{self, HttpError, Method, Request};
 use crate::sys::processes::{Ending, Finished, ProcessError, Program};
+use crate::sys::reach::Reach;
 use crate::sys::url::Url;
 
 /// What came of it (methods.md 12.3).
@@ -246,8 +247,15 @@ async fn fetch(sys: &Sys, from: &str, part: &Path, limit: Duration) -> Result<u6
         let wait = limit.min(Duration::from_secs(30));
         let limits = http::Limits { connect: wait, first_byte: wait, idle: wait, body_bytes: DOWNLOAD_BYTES };
         let headers = vec![("user-agent".to_owned(), format!("barnacle/{}", crate::VERSION))];
-        let request =
-            Request { method: Method::Get, url: url.clone(), socket: None, headers, body: Vec::new(), limits };
+        let request = Request {
+            method: Method::Get,
+            url: url.clone(),
+            socket: None,
+            reach: Reach::Public(Vec::new()),
+            headers,
+            body: Vec::new(),
+            limits,
+        };
         let mut response = sys.http.send(request).await.map_err(Problem::Http)?;
         match response.status {
             200 => {

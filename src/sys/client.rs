@@ -65,13 +65,13 @@ async fn exchange(
 ) -> Result<Response, HttpError> {
     let limits = request.limits;
     let url = Url::parse(&request.url).map_err(HttpError::BadUrl)?;
-    let socket = request.socket.clone();
+    let (socket, reach) = (request.socket.clone(), request.reach.clone());
     let upload = Duration::from_secs(request.body.len() as u64 / UPLOAD_BYTES_PER_S);
     let message = message(&url, request)?;
 
     let deadline = clock.elapsed().saturating_add(limits.connect);
     let stream = clock
-        .before(deadline, connect::open(&clock, deadline, &url, socket.as_deref(), tls))
+        .before(deadline, connect::open(&clock, deadline, &url, socket.as_deref(), &reach, tls))
         .await
         .map_err(|_| HttpError::Timeout(HttpError::CONNECTING))??;
     let (mut sender, connection) = http1::Builder::new()

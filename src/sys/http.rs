@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::LocalFuture;
+use super::reach::Reach;
 
 /// A request with its whole body in memory.
 #[derive(Debug, Clone)]
@@ -17,6 +18,8 @@ pub struct Request {
     pub url: String,
     /// A Unix socket to connect to instead of the URL's host.
     pub socket: Option<PathBuf>,
+    /// Which addresses the URL's host may have.
+    pub reach: Reach,
     /// Names in lower case; values without CR or LF.
     pub headers: Vec<(String, String)>,
     /// Body bytes; empty for `GET`.
@@ -83,6 +86,8 @@ pub enum HttpError {
     BadHeader(String),
     /// The host name has no address.
     NoSuchHost(String),
+    /// The host's addresses are not among those that the request may go to.
+    Forbidden(String),
     /// Nobody listens there, or no network.
     Connect(String),
     /// The certificate or the TLS handshake was refused.
@@ -103,6 +108,7 @@ impl fmt::Display for HttpError {
             Self::BadUrl(why) => write!(f, "bad URL: {why}"),
             Self::BadHeader(name) => write!(f, "header {name} holds a character that HTTP cannot carry"),
             Self::NoSuchHost(host) => write!(f, "no address for host {host}"),
+            Self::Forbidden(host) => write!(f, "{host} is not on the internet, and nothing inside the home is asked"),
             Self::Connect(why) => write!(f, "cannot connect to {why}"),
             Self::Tls(why) => write!(f, "TLS refused: {why}"),
             Self::Timeout(what) => write!(f, "timed out: {what}"),

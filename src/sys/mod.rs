@@ -15,6 +15,7 @@ pub mod hyper_io;
 pub mod instance;
 pub mod latch;
 pub mod processes;
+pub mod reach;
 pub mod sandbox;
 pub mod sim;
 pub mod tasks;

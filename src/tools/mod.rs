@@ -21,6 +21,7 @@ pub mod audit;
 pub mod commands;
 pub mod exec;
 pub mod files;
+mod html;
 pub mod jobs;
 pub mod manual;
 pub mod messages;
@@ -30,6 +31,7 @@ mod pictures;
 pub mod policy;
 pub mod sessions;
 pub mod toolbox;
+pub mod web;
 pub mod when;
 
 use std::rc::Rc;
@@ -48,7 +50,7 @@ pub use toolbox::Toolbox;
 
 /// All tools, in the order in which they are offered.
 pub const GROUPS: &[&[Tool]] =
-    &[files::TOOLS, notes::TOOLS, nodes::TOOLS, jobs::TOOLS, messages::TOOLS, sessions::TOOLS, exec::TOOLS];
+    &[files::TOOLS, notes::TOOLS, nodes::TOOLS, jobs::TOOLS, messages::TOOLS, sessions::TOOLS, exec::TOOLS, web::TOOLS];
 
 /// One row of the table of tools.
 #[derive(Debug)]

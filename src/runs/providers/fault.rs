@@ -256,7 +256,9 @@ impl Fault {
     fn unreachable(error: &HttpError, provider: &Provider) -> Self {
         let id = &provider.id;
         let (kind, advice) = match error {
-            HttpError::BadUrl(_) => (FaultKind::Refused, format!("Check models.providers.{id}.baseUrl.")),
+            HttpError::BadUrl(_) | HttpError::Forbidden(_) => {
+                (FaultKind::Refused, format!("Check models.providers.{id}.baseUrl."))
+            }
             HttpError::BadHeader(_) => {
                 (FaultKind::Refused, format!("Check {} and models.providers.{id}.headers.", key_places(id)))
             }

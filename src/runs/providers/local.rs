@@ -11,6 +11,7 @@ use crate::config::models::{Api, Model, Provider, Rates};
 use crate::limits::LOCAL_MODELS;
 use crate::sys::Sys;
 use crate::sys::http::{Limits, Method, Request};
+use crate::sys::reach::Reach;
 
 /// A place where a server may listen.
 #[derive(Debug, Clone, Copy)]
@@ -121,8 +122,11 @@ async fn ask(sys: &Sys, url: String, body: Option<Value>) -> Option<Value> {
     };
     let headers = vec![("content-type".to_owned(), "application/json".to_owned())];
     let read = async {
-        let mut response =
-            sys.http.send(Request { method, url, socket: None, headers, body, limits: LIMITS }).await.ok()?;
+        let mut response = sys
+            .http
+            .send(Request { method, url, socket: None, reach: Reach::Any, headers, body, limits: LIMITS })
+            .await
+            .ok()?;
         if response.status != 200 {
             return None;
         }

@@ -26,6 +26,7 @@ use crate::config::models::{Api, Model, Provider};
 use crate::limits::PROVIDER_ERROR_BYTES;
 use crate::sys::Sys;
 use crate::sys::http::{Body, HttpError, Limits, Method, Request, Response};
+use crate::sys::reach::Reach;
 use crate::sys::url::Url;
 use crate::wire::message::{Block, Message, StopReason, Usage};
 use crate::wire::thinking::ThinkingLevel;
@@ -291,7 +292,15 @@ fn request(provider: &Provider, model: &Model, prompt: &Prompt, bounds: Bounds) 
     let is_local = Url::parse(&provider.base_url).is_ok_and(|url| url.is_loopback());
     let patience = if is_local { LOCAL } else { HOSTED };
     let limits = Limits { connect: CONNECT, first_byte: patience, idle: patience, body_bytes: bounds.response_bytes };
-    Request { method: Method::Post, url: format!("{}{path}", provider.base_url), socket: None, headers, body, limits }
+    Request {
+        method: Method::Post,
+        url: format!("{}{path}", provider.base_url),
+        socket: None,
+        reach: Reach::Any,
+        headers,
+        body,
+        limits,
+    }
 }
 
 #[cfg(test)]

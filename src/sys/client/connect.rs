@@ -13,6 +13,7 @@ use smol::io::{AsyncRead, AsyncWrite};
 use super::tls::Tls;
 use crate::sys::Clock;
 use crate::sys::http::HttpError;
+use crate::sys::reach::Reach;
 use crate::sys::url::Url;
 
 /// Most addresses of one name that are tried.
@@ -28,6 +29,7 @@ pub(super) async fn open(
     deadline: Duration,
     url: &Url,
     socket: Option<&Path>,
+    reach: &Reach,
     tls: &Tls,
 ) -> Result<Box<dyn Stream>, HttpError> {
     if let Some(path) = socket {
@@ -35,7 +37,7 @@ pub(super) async fn open(
         let stream = stream.map_err(|error| HttpError::Connect(format!("{}: {}", path.display(), reason(&error))))?;
         return Ok(Box::new(stream));
     }
-    let socket = dial(clock, deadline, url).await?;
+    let socket = dial(clock, deadline, url, reach).await?;
     // Requests are written whole, so waiting for more to send only costs time.
     let _ = socket.set_nodelay(true);
     if !url.secure {
@@ -44,9 +46,14 @@ pub(super) async fn open(
     Ok(Box::new(tls.wrap(socket, &url.host).await?))
 }
 
-async fn dial(clock: &Rc<dyn Clock>, deadline: Duration, url: &Url) -> Result<TcpStream, HttpError> {
+async fn dial(clock: &Rc<dyn Clock>, deadline: Duration, url: &Url, reach: &Reach) -> Result<TcpStream, HttpError> {
     let mut addresses: Vec<SocketAddr> =
         async_net::resolve((url.host.as_str(), url.port)).await.map_err(|_| HttpError::NoSuchHost(url.host.clone()))?;
+    let known = addresses.len();
+    addresses.retain(|address| reach.allows(address.ip()));
+    if addresses.is_empty() && known > 0 {
+        return Err(HttpError::Forbidden(url.host.clone()));
+    }
     addresses.truncate(ADDRESSES_MAX);
     let mut failure = HttpError::NoSuchHost(url.host.clone());
     for (index, address) in addresses.iter().enumerate() {

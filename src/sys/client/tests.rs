@@ -13,6 +13,7 @@ use smol::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use super::*;
 use crate::sys::clock::RealClock;
+use crate::sys::reach::Reach;
 
 const LIMITS: Limits = Limits {
     connect: Duration::from_secs(5),
@@ -85,6 +86,7 @@ fn post(url: &str) -> Request {
         method: Method::Post,
         url: url.to_owned(),
         socket: None,
+        reach: Reach::Any,
         headers: vec![("x-api-key".to_owned(), "k".to_owned())],
         body: b"hello".to_vec(),
         limits: LIMITS,

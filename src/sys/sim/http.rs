@@ -204,6 +204,7 @@ impl Body for Played {
 mod tests {
     use super::*;
     use crate::sys::http::Method;
+    use crate::sys::reach::Reach;
     use crate::sys::sim::World;
 
     const SECOND: Duration = Duration::from_secs(1);
@@ -214,6 +215,7 @@ mod tests {
             method: Method::Get,
             url: url.to_owned(),
             socket: None,
+            reach: Reach::Any,
             headers: Vec::new(),
             body: Vec::new(),
             limits,
