@@ -104,6 +104,7 @@ const REFERENCE: &[(&str, &str)] = &[
     ("last-heartbeat", "read"),
     ("set-heartbeats", "admin"),
     ("wake", "write"),
+    ("audit.list", "admin"),
 ];
 
 /// Methods that the reference doesn't list in hello-ok though they can be called.

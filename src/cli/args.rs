@@ -59,6 +59,8 @@ pub enum Command {
     Nodes(Nodes),
     /// Services where people write.
     Channels(Channels),
+    /// What agents did.
+    Audit(Audit),
     /// Any method.
     Call(Call),
 }
@@ -276,6 +278,32 @@ client_command! {
 }
 
 client_command! {
+    /// Show what agents did with their tools: who asked, what was decided, what came of it.
+    #[derive(FromArgs, Debug, Default)]
+    #[argh(
+        subcommand,
+        name = "audit",
+        help_triggers("-h", "--help"),
+        example = "{command_name}\n{command_name} -n 100 --tool exec\n{command_name} --json",
+        note = "The newest call stands last. The log itself is audit/tools.jsonl in the state directory."
+    )]
+    struct Audit {
+        /// how many calls (default: 30)
+        #[argh(option, short = 'n', arg_name = "COUNT")]
+        pub number: Option<u64>,
+        /// only calls of this tool
+        #[argh(option, arg_name = "NAME")]
+        pub tool: Option<String>,
+        /// only calls of this conversation
+        #[argh(option, arg_name = "KEY")]
+        pub session: Option<String>,
+        /// print the gateway's answer as JSON
+        #[argh(switch)]
+        pub json: bool,
+    }
+}
+
+client_command! {
     /// Call any method of the gateway and print its answer as JSON.
     #[derive(FromArgs, Debug, Default)]
     #[argh(
@@ -333,7 +361,7 @@ pub fn parse(arguments: &[OsString]) -> Parsed {
 fn reader(command: &str) -> Reader {
     match command {
         "run" => Reader::Run,
-        "call" | "channels" | "chat" | "devices" | "health" | "nodes" | "status" => Reader::Client,
+        "audit" | "call" | "channels" | "chat" | "devices" | "health" | "nodes" | "status" => Reader::Client,
         _ => Reader::Program,
     }
 }

@@ -6,6 +6,7 @@
 pub mod agent_run;
 pub mod agents;
 pub mod approvals;
+pub mod audit;
 pub mod channel_pairing;
 pub mod channels;
 pub mod chat;
@@ -56,4 +57,5 @@ pub const GROUPS: &[&[Method]] = &[
     send::METHODS,
     cron::METHODS,
     heartbeat::METHODS,
+    audit::METHODS,
 ];

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use super::Context;
 use super::choice::{self, Candidate};
 use super::prompt;
-use super::providers::{Answer, Bounds, Delta, Fault, FaultKind, Finished, Prompt};
+use super::providers::{Answer, Bounds, Delta, Fault, FaultKind, Finished, Prompt, ToolSpec};
 use super::run::{End, Origin, Outcome, Run, Stop};
 use super::stream::RunStream;
 use super::tools::{Scene, ToolOutput};
@@ -105,6 +105,7 @@ async fn rounds(cx: &Rc<Context>, run: &Run, stream: &mut RunStream, gathered: &
     let level = ask.thinking.or_else(|| ThinkingLevel::parse(entry.thinking_level.as_deref()?));
     let workspace = skills::workspace_of(&config, &cx.places, &agent.id);
     let tools = cx.tools.offered(&scene_of(run));
+    let tools_bytes: usize = tools.iter().map(size_of_spec).sum();
     // Without a tool nothing can be read up on.
     let skills = (!tools.is_empty()).then(|| skills::offer(&cx.sys, &config, &cx.places, &workspace)).flatten();
     let system = prompt::system(
@@ -135,7 +136,7 @@ async fn rounds(cx: &Rc<Context>, run: &Run, stream: &mut RunStream, gathered: &
             let prompt = Prompt {
                 system: system.clone(),
                 messages,
-                tools: tools.clone(),
+                tools: if fits(tools_bytes, &model) { tools.clone() } else { Vec::new() },
                 thinking,
                 session_id: ask.file.session_id().to_owned(),
             };
@@ -181,6 +182,16 @@ async fn rounds(cx: &Rc<Context>, run: &Run, stream: &mut RunStream, gathered: &
         stream.next_message();
     }
     Err(format!("The agent asked for tools {TOOL_ROUNDS} times without an answer; stopped."))
+}
+
+/// Whether the descriptions of tools leave a model enough of its window: at least three quarters. A small model
+/// that reads of tools only is worth less than one that has none.
+fn fits(tools_bytes: usize, model: &Model) -> bool {
+    tools_bytes as u64 <= model.context_window.saturating_mul(BYTES_PER_TOKEN) / 4
+}
+
+fn size_of_spec(spec: &ToolSpec) -> usize {
+    spec.name.len() + spec.description.len() + spec.parameters.to_string().len()
 }
 
 /// Which model is tried now, and what went wrong before.
