@@ -79,7 +79,7 @@ crate::wire! {
 }
 
 async fn read(cx: Cx, params: ReadParams) -> Result<ToolOutput, Problem> {
-    let path = Place::find(&cx, &params.path)?;
+    let path = Place::find(&cx, &params.path).or_else(|problem| Place::of_skill(&cx, &params.path).ok_or(problem))?;
     if let Some(mime_type) = picture(&path.0) {
         let bytes = path.bytes(&cx, TOOL_IMAGE_BYTES / 4 * 3)?;
         let data = BASE64.encode(&bytes);
@@ -191,6 +191,16 @@ impl Place {
             }
         }
         Ok(Self(full))
+    }
+
+    /// A file of a skill, which may be read though it lies elsewhere: the prompt names it by its full path.
+    fn of_skill(cx: &Cx, path: &str) -> Option<Self> {
+        let files = &cx.gateway.sys.files;
+        let config = cx.gateway.config.get();
+        let real = files.real_path(Path::new(path.trim())).ok()?;
+        let dirs = std::iter::once(skills::managed_dir(&cx.gateway.places)).chain(config.skills.extra_dirs.clone());
+        let mut roots = dirs.filter_map(|dir| files.real_path(&dir).ok());
+        roots.any(|root| real.starts_with(&root)).then_some(Self(real))
     }
 
     pub(super) fn bytes(&self, cx: &Cx, most: usize) -> Result<Vec<u8>, Problem> {

@@ -217,6 +217,34 @@ fn commands_reach_the_tools_without_a_model_and_a_reminder_outlives_a_power_cut(
 }
 
 #[test]
+fn an_agent_reads_its_skills_and_its_workspace_and_nothing_else() {
+    for (path, expected) in [
+        ("/state/skills/tea/SKILL.md", "Boil water."),
+        ("/state/workspace/notes.txt", "mine"),
+        ("notes.txt", "mine"),
+        ("/state/devices/paired.json", "outside of your workspace"),
+        ("/state/skills/../devices/paired.json", "outside of your workspace"),
+        ("/state/skills/none/SKILL.md", "outside of your workspace"),
+    ] {
+        let house = House::new(BOB, move |_| ("read", json!({"path": path})));
+        let sys = &house.home.gateway().sys;
+        let state = house.home.gateway().places.state_dir.clone();
+        let state_text = state.display().to_string();
+        for (name, text) in
+            [("skills/tea/SKILL.md", "Boil water."), ("workspace/notes.txt", "mine"), ("devices/paired.json", "{}")]
+        {
+            let file = state.join(name);
+            sys.files.create_dir(file.parent().unwrap()).unwrap();
+            sys.files.append(&file, text.as_bytes()).unwrap();
+        }
+        assert_eq!(state_text, "/state", "the paths of this test");
+        let client = house.home.admit(Who::native());
+        house.write(&client, "bob", "read it", "a");
+        assert!(house.result().contains(expected), "{path}: {}", house.result());
+    }
+}
+
+#[test]
 fn whatever_a_text_says_the_policy_decides() {
     // What an injected text would make a model try: each is refused without a question for strangers from outside,
     // and nothing leaves the workspace for anybody.
