@@ -29,29 +29,37 @@ pub mod wizard;
 
 use crate::rpc::Method;
 
-/// All methods, in the order in which hello-ok lists them.
+/// All methods, in the order in which hello-ok lists them: the reference's (connection.md 2.4), and
+/// behind it what only this gateway has. The reference mixes domains, so a domain may have several groups.
 pub const GROUPS: &[&[Method]] = &[
-    system::METHODS,
+    system::HEALTH,
     logs::METHODS,
+    channels::METHODS,
+    system::STATUS,
     usage::METHODS,
-    approvals::METHODS,
-    voice::METHODS,
     speech::METHODS,
     config::METHODS,
+    approvals::METHODS,
     wizard::METHODS,
-    update::METHODS,
-    skills::METHODS,
+    voice::TALK,
     agents::METHODS,
+    skills::METHODS,
+    update::METHODS,
+    voice::WAKE_WORDS,
     sessions::METHODS,
     sessions_change::METHODS,
+    heartbeat::METHODS,
     node_pairing::METHODS,
     devices::METHODS,
-    agent_run::METHODS,
     nodes::METHODS,
     node_side::METHODS,
-    chat::METHODS,
-    channels::METHODS,
-    send::METHODS,
     cron::METHODS,
-    heartbeat::METHODS,
+    system::PRESENCE,
+    send::METHODS,
+    agent_run::AGENT,
+    agents::IDENTITY,
+    agent_run::WAIT,
+    chat::METHODS,
+    devices::REMOVAL,
+    system::CONNECT,
 ];
