@@ -132,6 +132,8 @@ pub(crate) const DELIBERATE: &[(&str, &str, &str)] = &[
     ("shutdown [methods-config-patch-restart]", "never comes", "what needs no restart gets none"),
     ("status", "/payload/sessions/byAgent[]/recent[]/thinkingLevel is new", "another session came last"),
     ("status", "/payload/sessions/recent[]/thinkingLevel is new", "another session came last"),
+    ("config.schema", "/payload/schema/additionalProperties is missing", "unknown keys are kept and reported"),
+    ("config.schema", "/payload/schema/properties/", "keys without effect in this version are not in the schema"),
     ("config.schema", "/payload/uiHints/", "the keys of this version"),
     ("config.get", "/error is missing", "who may read may read the configuration: secrets are hidden"),
     ("config.get", "/payload is new", "who may read may read the configuration: secrets are hidden"),

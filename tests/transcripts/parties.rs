@@ -27,6 +27,8 @@ pub(crate) struct Parties<'a> {
     headers: &'static [(&'static str, &'static str)],
     /// Connection and recorded request id → our id, and the method.
     sent: BTreeMap<(String, String), (String, String)>,
+    /// What each party was told last: the how many-th frame, and what it was.
+    last: BTreeMap<String, (usize, String)>,
     /// Recorded texts → ours.
     names: BTreeMap<String, String>,
     findings: &'a mut Findings,
@@ -34,8 +36,8 @@ pub(crate) struct Parties<'a> {
 
 impl<'a> Parties<'a> {
     pub(crate) fn new(file: &'a str, gateway: &'a Gateway, findings: &'a mut Findings) -> Self {
-        let (clients, refused, sent, names) = Default::default();
-        Self { file, gateway, clients, refused, asks: false, headers: &[], sent, names, findings }
+        let (clients, refused, sent, last, names) = Default::default();
+        Self { file, gateway, clients, refused, asks: false, headers: &[], sent, last, names, findings }
     }
 
     /// With devices that come from elsewhere.
@@ -141,9 +143,10 @@ impl<'a> Parties<'a> {
         let key = (party.to_owned(), recorded["id"].as_str().unwrap().to_owned());
         let Some((id, method)) = self.sent.get(&key).cloned() else { return };
         let ours = self.client(party).find(|frame| frame["type"] == "res" && frame["id"] == id);
-        let Some((_, mut ours)) = ours else {
+        let Some((place, mut ours)) = ours else {
             return self.findings.add(self.file, &method, &format!("{} is never answered", key.1));
         };
+        self.in_order(party, place, &method);
         ours["id"] = recorded["id"].clone();
         if let Some(error) = ours.get_mut("error").and_then(Value::as_object_mut) {
             error.remove("retryable");
@@ -157,15 +160,25 @@ impl<'a> Parties<'a> {
             self.ask(&recorded["payload"]);
         }
         let ours = self.client(party).find(|frame| frame["event"] == name);
-        let Some((_, ours)) = ours else {
+        let Some((place, ours)) = ours else {
             return self.findings.add(self.file, name, &format!("never comes to the {party}"));
         };
+        self.in_order(party, place, name);
         for key in ["id", "requestId"] {
             if let (Some(theirs), Some(own)) = (recorded["payload"][key].as_str(), ours["payload"][key].as_str()) {
                 self.names.insert(theirs.to_owned(), own.to_owned());
             }
         }
         self.findings.compare(self.file, name, recorded, &ours);
+    }
+
+    /// Notes when a party is told something before what was recorded before it.
+    fn in_order(&mut self, party: &str, place: usize, what: &str) {
+        if let Some((before, other)) = self.last.insert(party.to_owned(), (place, what.to_owned())) {
+            if place < before {
+                self.findings.add(self.file, what, &format!("comes before {other}"));
+            }
+        }
     }
 
     /// Asks the node what it was asked.
