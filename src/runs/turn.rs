@@ -393,7 +393,7 @@ async fn say_what_to_configure(
 fn keep_partial(cx: &Context, run: &Run, stream: &RunStream, gathered: &Gathered) {
     let text = stream.text();
     let is_recorded = gathered.texts.last().is_some_and(|last| last == text);
-    if text.is_empty() || is_recorded {
+    if text.is_empty() || is_recorded || is_silence(text) {
         return;
     }
     let finished = Finished {
