@@ -35,6 +35,8 @@ use crate::stores::{
     TranscriptStore, UsageStore, VoiceWake,
 };
 use crate::sys::Sys;
+use crate::tools::Toolbox;
+use crate::tools::audit::Audit;
 use crate::wire::DIALECTS;
 
 /// What a gateway starts with.
@@ -52,8 +54,8 @@ pub struct Start {
     pub credential: Credential,
     /// The log.
     pub journal: Arc<Journal>,
-    /// What agents may do.
-    pub tools: Rc<dyn Tools>,
+    /// What agents may do; the gateway's own tools when `None`.
+    pub tools: Option<Rc<dyn Tools>>,
     /// How the process was started.
     pub launch: Rc<Launch>,
     /// The files that the configuration includes.
@@ -113,6 +115,8 @@ pub fn assemble(start: Start) -> Result<Front, StoreError> {
     let restart_note = RestartNote::take(&sys, &places.state_dir);
     let total = usize::try_from(limits.total_buffered_bytes).unwrap_or(usize::MAX);
     let hub = Hub::new(Budget::new(total));
+    let toolbox = Toolbox::default();
+    let audit = Audit::new(&sys, &stores.saver, &places.state_dir)?;
     let runs = Runs::new(Rc::new(Context {
         sys: sys.clone(),
         config: config.clone(),
@@ -120,7 +124,7 @@ pub fn assemble(start: Start) -> Result<Front, StoreError> {
         limits: limits.clone(),
         hub: hub.clone(),
         stores: stores.clone(),
-        tools,
+        tools: tools.unwrap_or_else(|| Rc::new(toolbox.clone())),
         local: LocalServer::default(),
         last_timestamp: Default::default(),
     }));
@@ -142,6 +146,7 @@ pub fn assemble(start: Start) -> Result<Front, StoreError> {
         journal,
         kept,
     });
+    toolbox.open(&gateway, audit);
     if let Some(note) = restart_note {
         gateway.tell_of_restart(&note);
     }

@@ -1,7 +1,7 @@
 //! Barnacle: an always-on AI-agent gateway on one thread.
 //!
 //! The map, in the order in which modules may use each other (left never uses right):
-//! `limits error secret → sys → wire → config stores journal → events → skills → runs → channels cron nodes → gateway → rpc → methods → web → net → app → serve → cli`.
+//! `limits error secret → sys → wire → config stores journal → events → skills → runs → channels cron nodes → gateway → tools → rpc → methods → web → net → app → serve → cli`.
 //! `docs/design.md` tells the way of a request through them.
 
 pub mod app;
@@ -24,6 +24,7 @@ pub mod serve;
 pub mod skills;
 pub mod stores;
 pub mod sys;
+pub mod tools;
 pub mod web;
 pub mod wire;
 

@@ -187,10 +187,40 @@ pub const SEND_WAIT_MS: u64 = 25 * 1000;
 pub const CHANNEL_PAUSE_MAX_MS: u64 = 5 * 60 * 1000;
 /// Ids of messages that came in, kept to notice repeats. The oldest leaves.
 pub const INBOUND_IDS: usize = 1000;
+/// Messages from channels that wait for their answer. Further ones wait at their service.
+pub const INBOX_OWED: usize = 200;
+/// One line of the file of messages that came in, bytes. A longer one counts as damage.
+pub const INBOX_LINE_BYTES: usize = 16 * 1024;
+/// That file beyond what it began with, bytes; then the next one begins.
+pub const INBOX_FILE_BYTES: u64 = 128 * 1024;
+/// Starts of the gateway that try to answer a message; then its sender is told.
+pub const OWED_TRIES: u32 = 2;
+/// Text that a tool gives back to the model, bytes. More is cut.
+pub const TOOL_TEXT_BYTES: usize = 64 * 1024;
+/// A picture that a tool gives back to the model, bytes of base64. A larger one is refused.
+pub const TOOL_IMAGE_BYTES: usize = 6 * 1024 * 1024;
+/// How long a tool's call waits for an approval, ms.
+pub const TOOL_ASK_MS: u64 = 5 * 60 * 1000;
+/// Tools that somebody has allowed for the rest of a session. The oldest permission leaves.
+pub const TOOL_GRANTS: usize = 200;
+/// What a call is about, for whoever decides and for the audit log, characters. More is cut.
+pub const TOOL_SUMMARY_CHARS: usize = 500;
+/// A file of the log of tool calls, bytes; then the next one begins.
+pub const AUDIT_BYTES: u64 = 1024 * 1024;
+/// Files of that log. The oldest is deleted.
+pub const AUDIT_FILES: u64 = 5;
+/// A file that an agent writes, bytes. A larger one is refused.
+pub const WORKSPACE_WRITE_BYTES: usize = 256 * 1024;
+/// Lines of a file that an agent reads at once. The rest is told of.
+pub const WORKSPACE_READ_LINES: usize = 2000;
+/// Entries of a directory that an agent is shown. More are counted.
+pub const WORKSPACE_ENTRIES: usize = 500;
+/// Daily notes that an agent's search looks through, the newest ones.
+pub const NOTES_FILES: usize = 200;
 /// Text of a message that came in, characters. More is cut.
 pub const INBOUND_CHARS: usize = 32 * 1024;
-/// People who wait for the owner's approval on all channels. Further ones hear nothing.
-pub const STRANGERS_PENDING: usize = 32;
+/// People who wait for the owner's approval on one channel. Further ones hear nothing.
+pub const STRANGERS_PENDING: usize = 3;
 /// People that the owner has approved. Further ones can't be.
 pub const STRANGERS_APPROVED: usize = 1000;
 /// How long a code waits for approval, ms.
@@ -421,6 +451,10 @@ pub const INSTALL_OUTPUT_BYTES: usize = 32 * 1024;
 pub const INSTALL_MS_MAX: u64 = 900_000;
 /// A file that a skill downloads, bytes.
 pub const DOWNLOAD_BYTES: u64 = 512 * 1024 * 1024;
+/// What a downloaded archive may hold, bytes. A larger one is not unpacked.
+pub const UNPACKED_BYTES: u64 = 512 * 1024 * 1024;
+/// Files and directories in it. One with more is not unpacked.
+pub const UNPACKED_ENTRIES: u64 = 20_000;
 /// Programs that the gateway runs at once. Further ones are refused.
 pub const PROCESSES: usize = 8;
 /// A line of a program's output as the log tells it, bytes. A longer one is cut.
@@ -468,8 +502,9 @@ pub const FIXED: &[(&str, u64, &str)] = &[
     ("tries to send a message", DELIVERY_TRIES as u64, "it is given up, which `channels.status` tells"),
     ("a service's time to take a message, ms", DELIVERY_TRY_MS, "the try has failed"),
     ("wait of `send` and `poll`, ms", SEND_WAIT_MS, "UNAVAILABLE; the message goes on waiting"),
+    ("messages from channels that wait for their answer", INBOX_OWED as u64, "further ones wait at their service"),
     ("text of a message from a channel, characters", INBOUND_CHARS as u64, "cut"),
-    ("people who wait for approval on channels", STRANGERS_PENDING as u64, "they hear nothing"),
+    ("people who wait for approval on one channel", STRANGERS_PENDING as u64, "they hear nothing"),
     ("people approved on channels", STRANGERS_APPROVED as u64, "no more can be approved"),
     ("wait of a person for approval, ms", STRANGER_TTL_MS, "the code is forgotten"),
     ("lifetime of a remembered answer, ms", IDEMPOTENCY_TTL_MS, "it is forgotten"),

@@ -29,7 +29,6 @@ use crate::gateway::restart_note::RestartNote;
 use crate::journal::Journal;
 use crate::limits::SHUTDOWN_MS;
 use crate::net::listen::Front;
-use crate::runs::tools::NoTools;
 use crate::sys::chance::Chance;
 use crate::sys::client::RealHttp;
 use crate::sys::clock::RealClock;
@@ -194,7 +193,7 @@ async fn live(life: Life, sys: Sys, signals: &mut Signals) -> Result<Option<Life
         config: loaded.config,
         places: places.clone(),
         journal: Arc::clone(&journal),
-        tools: Rc::new(NoTools),
+        tools: None,
         launch: Rc::clone(&launch),
         included: loaded.included,
         kept,

@@ -95,6 +95,10 @@ const REFERENCE: &[(&str, &str)] = &[
     ("chat.abort", "write"),
     ("chat.send", "write"),
     ("device.pair.remove", "pairing"),
+    ("channels.pair.list", "pairing"),
+    ("channels.pair.approve", "pairing"),
+    ("channels.pair.reject", "pairing"),
+    ("channels.pair.remove", "pairing"),
     ("connect", "admin"),
     ("sessions.resolve", "admin"),
     ("chat.inject", "admin"),
@@ -267,7 +271,7 @@ fn native_hello_ok_lists_methods_and_events_in_the_references_order_and_ours_beh
     let reference: Vec<_> = REFERENCE.iter().map(|(name, _)| *name).filter(|name| !HIDDEN.contains(name)).collect();
     assert_eq!(Table::new(GROUPS).listed(native), reference);
     let events: Vec<_> = EVENTS.iter().map(|kind| native.event_name(kind)).collect();
-    assert_eq!(events, REFERENCE_EVENTS);
+    assert!(events.starts_with(&REFERENCE_EVENTS), "{events:?}");
 }
 
 #[test]

@@ -12,6 +12,9 @@ use std::path::{Path, PathBuf};
 /// Longest file, lines (STYLE rule 4).
 const FILE_LINES_MAX: usize = 600;
 
+/// Files that are one list each, which may be longer (STYLE rule 4): every bound, every key, every command.
+const CATALOGUES: [&str; 3] = ["limits.rs", "config/keys.rs", "cli/args.rs"];
+
 /// Words that may not stand in code, and what to do instead.
 const BANNED_WORDS: &[(&str, &str)] = &[
     ("println!", "the log has `log::info!`, the command line its own output function"),
@@ -53,7 +56,8 @@ fn a_layer_uses_only_what_stands_left_of_it() {
 #[test]
 fn no_file_is_longer_than_the_line() {
     let mut faults = Vec::new();
-    for (path, text) in &Tree::read().files {
+    let tree = Tree::read();
+    for (path, text) in tree.files.iter().filter(|(path, _)| CATALOGUES.iter().all(|name| !path.ends_with(name))) {
         let count = text.lines().count();
         if count > FILE_LINES_MAX {
             faults.push(format!("src/{}: {count} lines; one idea a file, split it", path.display()));

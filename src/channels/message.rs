@@ -87,7 +87,8 @@ pub enum Fault {
 pub struct GivenUp(pub String);
 
 /// What kind of conversation it is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub enum ChatKind {
     /// With one person.
     Direct,

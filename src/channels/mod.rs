@@ -6,12 +6,14 @@
 
 pub mod account;
 pub mod chunk;
+pub mod inbox;
 pub mod known;
 pub mod loopback;
 pub mod message;
+pub mod policy;
 mod pump;
 pub mod queue;
-mod queue_file;
+mod queue_line;
 pub mod registry;
 pub mod status;
 pub mod strangers;

@@ -12,11 +12,12 @@ use serde_json::{Map, Value};
 
 use super::chunk;
 use super::message::{Body, GivenUp, Part, Receipt};
-use super::queue_file::{QueueFile, Record};
+use super::queue_line::{self, Record};
 use crate::config::channels::ChunkMode;
 use crate::error::Error;
-use crate::limits::{DELIVERY_PAUSE_MAX_MS, QUEUE_BYTES, QUEUE_ITEMS};
-use crate::stores::{Saver, StoreError};
+use crate::limits::{DELIVERY_PAUSE_MAX_MS, QUEUE_BYTES, QUEUE_FILE_BYTES, QUEUE_ITEMS};
+use crate::stores::rolling::{Rolling, Sizes};
+use crate::stores::{Durability, Durable, Saver, StoreError};
 use crate::sys::{Bell, Latch, Sys};
 
 /// A message in the queue, as it stands in the file.
@@ -83,6 +84,9 @@ impl Item {
     }
 }
 
+/// The files: the longest line is the largest message, its text maybe escaped to six times its length.
+const SIZES: Sizes = Sizes { line_bytes: 6 * QUEUE_BYTES + 4096, file_bytes: QUEUE_FILE_BYTES };
+
 /// What becomes of a message. The first is set when it is on the medium, the second when it has arrived
 /// or is given up.
 #[derive(Debug, Default)]
@@ -117,7 +121,7 @@ pub enum Next {
 #[derive(Debug)]
 pub struct Queue {
     sys: Sys,
-    file: QueueFile,
+    file: Rolling<Record>,
     entries: RefCell<Vec<Entry>>,
     /// Rings when there may be something to send.
     pub bell: Bell,
@@ -136,8 +140,10 @@ impl Queue {
     /// # Errors
     /// What the disk says when something that is there can't be read.
     pub fn load(sys: &Sys, saver: &Saver, dir: &Path, channel: &str) -> Result<Self, StoreError> {
-        let (file, items) = QueueFile::load(sys, saver, dir, channel)?;
-        let entries = items.into_iter().map(|item| {
+        let name = format!("{channel}.queue");
+        let (file, records) = Rolling::load(sys, saver, dir, &name, SIZES, queue_line::condense)?;
+        let items = records.into_iter().filter_map(Record::into_item);
+        let entries = items.map(|item| {
             let ticket: Rc<Ticket> = Rc::default();
             ticket.accepted.set(Ok(()));
             Entry { item, is_durable: true, ticket }
@@ -269,8 +275,9 @@ impl Queue {
         }
     }
 
-    fn write(&self, record: &Record) -> Result<crate::stores::Durable, StoreError> {
-        self.file.append(record, || self.entries.borrow().iter().map(|entry| entry.item.clone()).collect())
+    fn write(&self, record: &Record) -> Result<Durable, StoreError> {
+        let live = || self.entries.borrow().iter().map(|entry| Record::Item(Box::new(entry.item.clone()))).collect();
+        self.file.append(record, Durability::Forced, live)
     }
 }
 

@@ -8,6 +8,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::account::Health;
+use super::inbox::Inbox;
 use super::known::{self, Meta};
 use super::message::Body;
 use super::queue::{Item, Queue, Ticket};
@@ -44,6 +45,7 @@ pub(super) struct Inner {
     pumps: RefCell<BTreeMap<&'static str, Task<()>>>,
     inlet: RefCell<Option<Rc<dyn Inlet>>>,
     strangers: Strangers,
+    inbox: Inbox,
 }
 
 impl std::fmt::Debug for Inner {
@@ -90,6 +92,7 @@ impl Channels {
     pub fn load(sys: &Sys, saver: &Saver, state_dir: &Path, make: Maker, config: &Config) -> Result<Self, StoreError> {
         let dir = state_dir.join("channels");
         let strangers = Strangers::load(sys, saver, &dir)?;
+        let inbox = Inbox::load(sys, saver, &dir)?;
         let channels = Self(Rc::new(Inner {
             sys: sys.clone(),
             saver: saver.clone(),
@@ -100,6 +103,7 @@ impl Channels {
             pumps: RefCell::default(),
             inlet: RefCell::default(),
             strangers,
+            inbox,
         }));
         channels.apply(config)?;
         Ok(channels)
@@ -164,6 +168,18 @@ impl Channels {
     #[must_use]
     pub fn strangers(&self) -> &Strangers {
         &self.0.strangers
+    }
+
+    /// Messages that came in.
+    #[must_use]
+    pub fn inbox(&self) -> &Inbox {
+        &self.0.inbox
+    }
+
+    /// Whether something waits to be sent on a channel under that key.
+    #[must_use]
+    pub fn waits(&self, channel: &str, key: &str) -> bool {
+        self.0.queues.borrow().get(channel).is_some_and(|queue| queue.by_key(key).is_some())
     }
 
     /// An account, the default one when none is named, that can send now or later.

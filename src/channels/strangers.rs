@@ -82,7 +82,7 @@ impl Strangers {
         if self.people.get(&id).is_some() {
             return Asked::Waiting;
         }
-        if self.pending().len() >= STRANGERS_PENDING {
+        if self.pending().iter().filter(|person| person.channel == channel).count() >= STRANGERS_PENDING {
             return Asked::Full;
         }
         let code = self.fresh_code();
@@ -99,6 +99,32 @@ impl Strangers {
         self.people.put(&id, person);
         drop(self.people.save());
         Asked::New(code)
+    }
+
+    /// The code could not be saved, so nobody was told it: the person may ask again.
+    pub fn withdraw(&self, code: &str) {
+        self.people.retain(|person| person.approved_at_ms.is_some() || person.code != code);
+    }
+
+    /// Those who were let in, by channel, account and id.
+    #[must_use]
+    pub fn approved(&self) -> Vec<Stranger> {
+        self.people.all().into_iter().filter(|person| person.approved_at_ms.is_some()).collect()
+    }
+
+    /// The owner sends somebody away who was let in. Durable with [`saved`](Self::saved).
+    pub fn forget(&self, channel: &str, account_id: &str, sender_id: &str) -> Option<Stranger> {
+        let id = id_of(channel, account_id, sender_id);
+        self.people.get(&id).filter(|person| person.approved_at_ms.is_some())?;
+        let person = self.people.remove(&id);
+        drop(self.people.save());
+        person
+    }
+
+    /// The request under a code, in any case of letters.
+    #[must_use]
+    pub fn by_code(&self, code: &str) -> Option<Stranger> {
+        self.pending().into_iter().find(|person| person.code.eq_ignore_ascii_case(code.trim()))
     }
 
     /// Those who wait, by channel, account and id.
@@ -136,10 +162,6 @@ impl Strangers {
     /// Resolves when every change so far is on the medium.
     pub fn saved(&self) -> Durable {
         self.people.saved()
-    }
-
-    fn by_code(&self, code: &str) -> Option<Stranger> {
-        self.pending().into_iter().find(|person| person.code.eq_ignore_ascii_case(code.trim()))
     }
 
     fn forget_expired(&self) {

@@ -1,9 +1,11 @@
 //! Whom a text means on a channel: the forms of targets (methods.md 11.3), read once, at the border.
 
+use serde::{Deserialize, Serialize};
+
 use super::message::ChatKind;
 
 /// A recipient on a channel.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Target {
     /// The form that the channel sends to.
     pub to: String,
@@ -12,6 +14,7 @@ pub struct Target {
     /// The person, group or room, without the words around it.
     pub peer: String,
     /// A topic within a group.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub thread: Option<String>,
 }
 

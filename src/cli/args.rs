@@ -57,6 +57,8 @@ pub enum Command {
     Devices(Devices),
     /// Phones and machines that lend their commands.
     Nodes(Nodes),
+    /// Services where people write.
+    Channels(Channels),
     /// Any method.
     Call(Call),
 }
@@ -247,6 +249,33 @@ client_command! {
 }
 
 client_command! {
+    /// List the services where people write, and let those in who wait for it.
+    #[derive(FromArgs, Debug, Default)]
+    #[argh(
+        subcommand,
+        name = "channels",
+        help_triggers("-h", "--help"),
+        example = "{command_name}\n{command_name} approve\n{command_name} approve K7M2PQ4X\n\
+                   {command_name} remove telegram:77",
+        note = "ACTION is one of list, approve, reject, remove, logout.\n\
+                A stranger who writes to the agent gets a code and tells it to you; approve lets that person in. Without\n\
+                a CODE the only one who waits is meant. A code lasts an hour.\n\
+                remove CHANNEL:ID sends somebody away again; logout CHANNEL forgets the link to a service."
+    )]
+    struct Channels {
+        /// what to do (default: list), and about whom or what
+        #[argh(positional, arg_name = "ACTION")]
+        pub words: Vec<String>,
+        /// which account of the channel (default: its default one)
+        #[argh(option, arg_name = "ID")]
+        pub account: Option<String>,
+        /// print the gateway's answer as JSON
+        #[argh(switch)]
+        pub json: bool,
+    }
+}
+
+client_command! {
     /// Call any method of the gateway and print its answer as JSON.
     #[derive(FromArgs, Debug, Default)]
     #[argh(
@@ -304,7 +333,7 @@ pub fn parse(arguments: &[OsString]) -> Parsed {
 fn reader(command: &str) -> Reader {
     match command {
         "run" => Reader::Run,
-        "call" | "chat" | "devices" | "health" | "nodes" | "status" => Reader::Client,
+        "call" | "channels" | "chat" | "devices" | "health" | "nodes" | "status" => Reader::Client,
         _ => Reader::Program,
     }
 }

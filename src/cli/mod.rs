@@ -3,12 +3,13 @@
 //! [`args`] says what can be typed, [`help`] adds the tables that every help text ends with,
 //! [`exit`] has the exit codes. `run` is the gateway itself; all other commands are clients of the
 //! native dialect: [`connection`] finds where to and with which secret, [`dial`] opens the stream,
-//! [`client`] speaks the protocol, and [`call`], [`chat`], [`health`], [`status`], [`devices`] and [`nodes`] use it. A turn of
+//! [`client`] speaks the protocol, and [`call`], [`chat`], [`health`], [`status`], [`devices`], [`nodes`] and [`channels`] use it. A turn of
 //! a chat is a machine ([`turn`], [`growth`]) that [`chat`] drives; [`prompt`] is the conversation. Clients
 //! share nothing with a gateway in the same process: they only know the wire.
 
 pub mod args;
 pub mod call;
+pub mod channels;
 pub mod chat;
 pub mod client;
 pub mod client_error;
@@ -72,6 +73,8 @@ pub fn main(arguments: Vec<OsString>, environment: Environment) -> ExitCode {
                 .and_then(|target| smol::block_on(devices::devices(&args, &target, &clock, &mut console))),
             Parsed::Run(Command::Nodes(args)) => target(&args.reach())
                 .and_then(|target| smol::block_on(nodes::nodes(&args, &target, &clock, &mut console))),
+            Parsed::Run(Command::Channels(args)) => target(&args.reach())
+                .and_then(|target| smol::block_on(channels::channels(&args, &target, &clock, &mut console))),
             Parsed::Show(text) => console.print(&text),
             Parsed::Mistake(text) => Err(Failure::usage(text)),
         };

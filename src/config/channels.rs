@@ -145,12 +145,14 @@ pub enum ChunkMode {
 }
 
 /// A group of an account.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Group {
     /// Whether messages from it are looked at.
     pub enabled: bool,
     /// Whether only messages that name us are answered.
     pub require_mention: bool,
+    /// Senders that may write there; `None` for those of the account.
+    pub allow_from: Option<Vec<String>>,
 }
 
 /// Who is answered by which agent (methods.md 7.1).
@@ -225,7 +227,8 @@ fn read_account(
     };
     let own_senders = layers.find("allowFrom").or_else(|| layers.find("dm.allowFrom"));
     let allow_from = own_senders.map(|field| names(&field, notes)).unwrap_or_default();
-    if let Some(field) = layers.find("dmPolicy").filter(|_| dm_policy == DmPolicy::Open) {
+    let policy_field = layers.find("dmPolicy").or_else(|| layers.find("dm.policy"));
+    if let Some(field) = policy_field.filter(|_| dm_policy == DmPolicy::Open) {
         if !allow_from.iter().any(|name| name == EVERYBODY) {
             notes.problem(&field, "`open` lets everybody in, so `allowFrom` has to hold \"*\"");
         }
@@ -245,7 +248,7 @@ fn read_account(
             _ => GroupPolicy::Allowlist,
         },
         group_allow_from: layers.find("groupAllowFrom").map(|field| names(&field, notes)),
-        groups: layers.find("groups").map(|field| read_groups(&field)).unwrap_or_default(),
+        groups: layers.find("groups").map(|field| read_groups(&field, notes)).unwrap_or_default(),
         chunk_chars: chunk.unwrap_or(if channel == "discord" { DISCORD_CHARS } else { CHUNK_CHARS }),
         chunk_mode: match layers.text("chunkMode") {
             Some("newline") => ChunkMode::Newline,
@@ -280,7 +283,7 @@ fn sources(
 }
 
 /// A list of senders or groups, which may be written as texts or numbers.
-fn names(field: &Field<'_>, notes: &mut Notes<'_>) -> Vec<String> {
+pub(super) fn names(field: &Field<'_>, notes: &mut Notes<'_>) -> Vec<String> {
     if !matches!(field.node.kind, Kind::List(_)) {
         notes.problem(field, format!("expected a list of texts or numbers, found {}", field.node.describe_type()));
     }
@@ -295,12 +298,16 @@ fn names(field: &Field<'_>, notes: &mut Notes<'_>) -> Vec<String> {
     out
 }
 
-fn read_groups(field: &Field<'_>) -> BTreeMap<String, Group> {
+fn read_groups(field: &Field<'_>, notes: &mut Notes<'_>) -> BTreeMap<String, Group> {
     let flag = |group: &Field<'_>, name: &str| group.find(name).and_then(|field| field.flag()).unwrap_or(true);
     let groups = field.entries().into_iter();
     groups
         .map(|(id, group)| {
-            let rule = Group { enabled: flag(&group, "enabled"), require_mention: flag(&group, "requireMention") };
+            let rule = Group {
+                enabled: flag(&group, "enabled"),
+                require_mention: flag(&group, "requireMention"),
+                allow_from: group.find("allowFrom").map(|list| names(&list, notes)),
+            };
             (id.to_owned(), rule)
         })
         .collect()

@@ -7,6 +7,7 @@
 use std::fmt;
 
 use super::service_keys::SERVICES;
+use super::tool_keys::TOOLS;
 pub(super) use super::unused_keys::UNUSED;
 
 /// What a value has to be.
@@ -72,7 +73,7 @@ const MODEL: &str = "model reference: `provider/id`, an alias, or an id of the d
 
 /// The keys that have a meaning in this version.
 pub(super) fn keys() -> impl Iterator<Item = &'static Key> {
-    CORE.iter().chain(SERVICES)
+    CORE.iter().chain(SERVICES).chain(TOOLS)
 }
 
 /// Those of the gateway itself, its agents and its models.
@@ -431,7 +432,7 @@ const CORE: &[Key] = &[
         "channels.*.groups",
         Type::Anything,
         "any group",
-        "groups by id, or `*`: `enabled` (true) and `requireMention` (true)",
+        "groups by id, or `*`: `enabled` (true), `requireMention` (true), `allowFrom` (groupAllowFrom)",
     ),
     key(
         "channels.*.dm",

@@ -41,6 +41,8 @@ pub mod skills;
 pub mod speech;
 mod strength;
 mod substitute;
+mod tool_keys;
+pub mod tools;
 mod tree;
 mod unused_keys;
 pub mod view;
@@ -70,6 +72,7 @@ use problem::Notes;
 use session::Session;
 use skills::Skills;
 use speech::Speech;
+use tools::Tools;
 use tree::{Field, Node};
 
 /// A valid configuration. It never changes; a reload makes a new one.
@@ -93,6 +96,8 @@ pub struct Config {
     pub hooks: Hooks,
     /// Texts that are spoken.
     pub speech: Speech,
+    /// What agents may do.
+    pub tools: Tools,
     /// `ui.assistant`.
     pub assistant: Assistant,
     /// Names of the environment's variables that hold something, `env` of the file included.
@@ -144,6 +149,7 @@ pub struct Changes {
 /// by the gateway itself must not restart it (section 18 item 8). Keys without effect here need none either.
 const HOT: &[&str] = &[
     "agents",
+    "approvals",
     "bindings",
     "browser",
     "channels",
@@ -240,6 +246,7 @@ impl Config {
             skills: skills::read(&field, &env, notes),
             hooks: hooks::read(&field, notes),
             speech: speech::read(&field, &env, notes),
+            tools: tools::read(&field, notes),
             assistant: read_assistant(&field),
             variables: Rc::new(env.keys().cloned().collect()),
             affirmed: Rc::new(all_affirmed(&field)),

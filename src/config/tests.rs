@@ -188,7 +188,7 @@ fn a_configuration_of_the_original_loads_with_warnings() {
            agents: { defaults: { compaction: {}, models: { 'anthropic/claude-opus-4-5': { alias: 'opus', params: {} } } } } }",
     );
     let count = warnings.iter().filter(|warning| warning.ends_with("not used by this version")).count();
-    assert_eq!(count, 6, "{warnings:#?}");
+    assert_eq!(count, 5, "{warnings:#?}");
     assert!(warnings.iter().any(|warning| warning.contains("provider `g` is left out")), "{warnings:#?}");
 }
 

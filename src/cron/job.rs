@@ -78,11 +78,15 @@ pub enum Payload {
     SystemEvent(SystemEvent),
     /// A message that the agent answers.
     AgentTurn(AgentTurn),
+    /// A text that is told as it is, without a model. Ours.
+    Reminder(Reminder),
 }
 
 impl Wire for Payload {
-    const KIND: Kind =
-        Kind::Tagged { tag: "kind", of: &[("systemEvent", SystemEvent::KIND), ("agentTurn", AgentTurn::KIND)] };
+    const KIND: Kind = Kind::Tagged {
+        tag: "kind",
+        of: &[("systemEvent", SystemEvent::KIND), ("agentTurn", AgentTurn::KIND), ("reminder", Reminder::KIND)],
+    };
 }
 
 crate::wire! {
@@ -110,6 +114,20 @@ crate::wire! {
         to: Option<String> = text_within(0, CRON_NAME_CHARS),
         /// Whether a failed delivery is no failure of the job.
         best_effort_deliver: Option<bool>,
+    }
+
+    /// A text that is told as it is.
+    #[derive(PartialEq)]
+    pub struct Reminder {
+        text: String = text_within(1, CRON_MESSAGE_CHARS),
+        /// The conversation in which it is told; the agent's main one when left out.
+        session_key: Option<String> = text_within(0, CRON_NAME_CHARS),
+        /// The channel over which it is sent too.
+        channel: Option<String> = text_within(0, CRON_NAME_CHARS),
+        /// The recipient on it.
+        to: Option<String> = text_within(0, CRON_NAME_CHARS),
+        /// The account to send from.
+        account_id: Option<String> = text_within(0, CRON_NAME_CHARS),
     }
 
     /// What the main session hears of an isolated run.
@@ -203,7 +221,7 @@ impl Job {
     /// # Errors
     /// [`BadJob`].
     pub fn plan(&mut self, now_ms: u64, home: &jiff::tz::TimeZone) -> Result<(), BadJob> {
-        if self.session_target == Target::Isolated && matches!(self.payload, Payload::SystemEvent(_)) {
+        if self.session_target == Target::Isolated && !matches!(self.payload, Payload::AgentTurn(_)) {
             return Err(BadJob::IsolatedEvent);
         }
         let timetable = self.timetable(home).map_err(BadJob::Schedule)?;

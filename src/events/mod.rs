@@ -156,6 +156,26 @@ pub static NODE_PAIR_RESOLVED: Kind = Kind {
     doc: "A node's request was approved or rejected.",
 };
 
+/// Somebody on a channel waits for the owner's approval.
+pub static CHANNEL_PAIR_REQUESTED: Kind = Kind {
+    name: "channels.pair.requested",
+    guide_name: "channels.pair.requested",
+    audience: Audience::Pairing,
+    drop_if_slow: true,
+    versioned: false,
+    doc: "Somebody wrote on a channel and waits for approval; the payload is the request, with its code.",
+};
+
+/// The owner has decided about that person.
+pub static CHANNEL_PAIR_RESOLVED: Kind = Kind {
+    name: "channels.pair.resolved",
+    guide_name: "channels.pair.resolved",
+    audience: Audience::Pairing,
+    drop_if_slow: true,
+    versioned: false,
+    doc: "Somebody on a channel was let in or sent away.",
+};
+
 /// Whether people talk to the assistant, and where in a conversation they are.
 pub static TALK_MODE: Kind = Kind {
     name: "talk.mode",
@@ -226,6 +246,8 @@ pub static EVENTS: &[&Kind] = &[
     &VOICEWAKE_CHANGED,
     &EXEC_APPROVAL_REQUESTED,
     &EXEC_APPROVAL_RESOLVED,
+    &CHANNEL_PAIR_REQUESTED,
+    &CHANNEL_PAIR_RESOLVED,
 ];
 
 #[cfg(test)]

@@ -99,6 +99,24 @@ impl Gateway {
         }
     }
 
+    /// Puts a text into the queue to a recipient; durable when it resolves, and sent as soon as the service takes
+    /// it. What waits under the key already is not sent twice. `mirror` is the session that is told.
+    ///
+    /// # Errors
+    /// As [`Gateway::recipient`]'s; `UNAVAILABLE` when it can't be queued.
+    pub async fn queue_text(
+        &self,
+        target: &DeliveryTarget,
+        text: &str,
+        key: String,
+        mirror: Option<&SessionKey>,
+    ) -> Result<(), Error> {
+        let recipient = self.recipient(target)?;
+        let mirror = mirror.map(ToString::to_string);
+        let draft = Draft { to: recipient.target.to, key: Some(key), body: Body::text(text), mirror };
+        self.channels.send(&recipient.seat, draft)?.accepted.wait().await
+    }
+
     /// Delivers what a run says once it has ended; the latch tells the first failure. It goes on without the
     /// caller.
     pub fn deliver_answer_of(self: &Rc<Self>, run: &Rc<Run>, target: DeliveryTarget) -> Rc<Latch<Result<(), Error>>> {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::Gateway;
 use super::post::{Memory, Post};
 use crate::error::Error;
+use crate::runs::asker::Asker;
 use crate::runs::run::{End, Origin, Outcome, Run, Stop};
 use crate::stores::SessionKey;
 use crate::wire::message::Block;
@@ -20,6 +21,8 @@ pub struct Errand {
     pub key: SessionKey,
     /// The agent.
     pub agent_id: String,
+    /// On whose word it acts.
+    pub asker: Asker,
     /// The message.
     pub text: String,
     /// Model of this turn alone.
@@ -99,6 +102,7 @@ impl Gateway {
             timeout: limit,
             extra_system_prompt: errand.extra_system_prompt,
             origin: Origin::Agent,
+            asker: errand.asker,
             label: None,
             reach: None,
             renews: false,

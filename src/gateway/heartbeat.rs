@@ -19,6 +19,7 @@ use crate::config::agents::Agent;
 use crate::config::heartbeat::Heartbeat;
 use crate::events::HEARTBEAT;
 use crate::limits::CRON_LOOK_MS;
+use crate::runs::asker::Asker;
 use crate::runs::prompt;
 use crate::runs::run::Outcome;
 use crate::stores::{Durability, SessionKey};
@@ -260,6 +261,7 @@ impl Gateway {
             run_id: self.sys.chance.uuid(),
             key: key.clone(),
             agent_id: agent.id.clone(),
+            asker: Asker::Schedule,
             text: beat.prompt.clone(),
             model: beat.model.clone(),
             thinking: None,

@@ -13,6 +13,7 @@ use super::heartbeat_text::is_token;
 use super::job_run::{answer_of, cut};
 use crate::error::Error;
 use crate::limits::HOOK_SIGNATURES;
+use crate::runs::asker::Asker;
 use crate::wire::thinking::ThinkingLevel;
 
 /// A turn that a hook asks for.
@@ -87,6 +88,7 @@ impl Gateway {
             run_id: run_id.clone(),
             key,
             agent_id: agent_id.clone(),
+            asker: Asker::Hook,
             text: turn.message.clone(),
             model: turn.model.clone(),
             thinking: turn.thinking,

@@ -1,10 +1,9 @@
-//! Messages from channels: who may write, which session it is, the answer and its way back.
+//! Messages from channels: which session it is, the answer and its way back.
 //!
 //! Strangers get a code or nothing (methods.md 9.4). A message is taken once it is durable in the
-//! transcript; the answer goes out through the channel's queue.
+//! transcript and in the inbox; the answer goes out through the channel's queue. What a power cut or a stop
+//! leaves unanswered is answered after the next start.
 
-use std::cell::RefCell;
-use std::collections::{BTreeSet, VecDeque};
 use std::rc::{Rc, Weak};
 use std::time::Duration;
 
@@ -12,50 +11,20 @@ use super::commands::{self, Effect};
 use super::post::{Memory, Post};
 use super::reach::Reach;
 use super::{Gateway, envelope};
+use crate::channels::inbox::{Begun, Owed};
 use crate::channels::message::{Body, ChatKind, Inbound, Taken};
+use crate::channels::policy::{Verdict, verdict};
 use crate::channels::queue::Item;
 use crate::channels::registry::Draft;
 use crate::channels::strangers::Asked;
 use crate::channels::target::Target;
 use crate::channels::{Inlet, known};
-use crate::config::channels::{Account, DmPolicy, EVERYBODY, Group, GroupPolicy};
-use crate::limits::{INBOUND_CHARS, INBOUND_IDS};
-use crate::runs::run::{End, Origin, Run, Stop};
-use crate::stores::SessionKey;
+use crate::limits::{INBOUND_CHARS, OWED_TRIES};
+use crate::runs::asker::{Asker, Person};
+use crate::runs::run::{Ask, End, Origin, Run, Stop};
+use crate::stores::{SessionKey, TranscriptFile};
 use crate::sys::{Latch, LocalFuture};
-use crate::wire::message::Block;
-
-/// Messages that were taken not long ago, by channel, account and id.
-#[derive(Debug, Default)]
-pub struct Seen(RefCell<(BTreeSet<String>, VecDeque<String>)>);
-
-impl Seen {
-    fn has(&self, name: &str) -> bool {
-        self.0.borrow().0.contains(name)
-    }
-
-    fn add(&self, name: String) {
-        let (names, order) = &mut *self.0.borrow_mut();
-        if !names.insert(name.clone()) {
-            return;
-        }
-        order.push_back(name);
-        if order.len() > INBOUND_IDS {
-            order.pop_front().map(|oldest| names.remove(&oldest));
-        }
-    }
-}
-
-/// Whether a message is answered.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Verdict {
-    /// It is.
-    Welcome,
-    /// Its sender gets a code.
-    Stranger,
-    /// It is passed over in silence.
-    Unwanted,
-}
+use crate::wire::message::{Block, Message};
 
 /// The gateway as channels see it.
 #[derive(Debug)]
@@ -86,20 +55,28 @@ impl Inlet for Way {
 }
 
 impl Gateway {
-    /// Starts the channels; what comes in is answered.
+    /// Starts the channels; what comes in is answered, and what the gateway before left unanswered.
     pub fn open_channels(self: &Rc<Self>) {
         self.channels.open(Rc::new(Way(Rc::downgrade(self))));
+        for owed in self.channels.inbox().owed() {
+            self.answer_again(owed);
+        }
     }
 
     async fn take(self: Rc<Self>, mut message: Inbound) -> Taken {
-        let name = format!("{}:{}:{}", message.channel, message.account_id, message.message_id);
-        if self.seen.has(&name) {
-            return Taken::Ignored;
+        let name = name_of(&message);
+        let inbox = self.channels.inbox();
+        match inbox.begin(&name) {
+            Begun::New => {}
+            Begun::UnderWay => return Taken::Busy,
+            Begun::Before => return Taken::Ignored,
         }
         message.text = message.text.trim().chars().take(INBOUND_CHARS).collect();
         let taken = self.judge(message).await;
-        if taken != Taken::Busy {
-            self.seen.add(name);
+        if taken == Taken::Busy {
+            inbox.give_back(&name);
+        } else {
+            inbox.taken(&name);
         }
         taken
     }
@@ -118,9 +95,15 @@ impl Gateway {
                 let asked = strangers.ask(message.channel, &message.account_id, &sender.id, sender.name.as_deref());
                 let Asked::New(code) = asked else { return Taken::Ignored };
                 if strangers.saved().await.is_err() {
+                    // Nobody was told the code, so the next message makes another.
+                    strangers.withdraw(&code);
                     return Taken::Busy;
                 }
-                log::info!("channel {}: somebody new asks to be let in", message.channel);
+                log::info!(
+                    "channel {}: somebody new asks to be let in; see them with: barnacle channels",
+                    message.channel
+                );
+                self.tell_stranger(&code);
                 let id = &sender.id;
                 let text = format!(
                     "I only talk to people my owner knows. Your id is {id}. If the owner wants us to talk, give them this code: {code}"
@@ -164,11 +147,23 @@ impl Gateway {
         let now_ms = self.sys.clock.now_ms();
         let idle_ms = entry.and_then(|entry| entry.updated_at).map(|updated| now_ms.saturating_sub(updated));
         let label = known::find(message.channel).map_or(message.channel, |meta| meta.label);
+        let (name, person) = (name_of(&message), person_of(&message));
         let text = envelope::wrap(&Inbound { text, ..message }, label, idle_ms, now_ms, &self.sys.zone);
-        self.put_to_agent(agent_id, key, text, reach).await
+        self.put_to_agent(name, person, agent_id, key, text, reach).await
     }
 
-    async fn put_to_agent(self: &Rc<Self>, agent_id: String, key: SessionKey, text: String, reach: Reach) -> Taken {
+    async fn put_to_agent(
+        self: &Rc<Self>,
+        name: String,
+        person: Person,
+        agent_id: String,
+        key: SessionKey,
+        text: String,
+        reach: Reach,
+    ) -> Taken {
+        if !self.channels.inbox().has_room() {
+            return Taken::Busy;
+        }
         let run_id = self.sys.chance.uuid();
         let Ok(claim) = self.answers.claim(&run_id) else { return Taken::Busy };
         let posted = self.post(Post {
@@ -182,6 +177,7 @@ impl Gateway {
             timeout: Duration::from_secs(self.config.get().agents.defaults.timeout_seconds),
             extra_system_prompt: None,
             origin: Origin::Agent,
+            asker: Asker::Person(person.clone()),
             label: None,
             reach: Some(reach.clone()),
             renews: true,
@@ -194,6 +190,14 @@ impl Gateway {
         };
         match accepted {
             Ok(run) => {
+                let kept = match self.channels.inbox().owe(owed(name, &person, &run, &reach)) {
+                    Ok(durable) => durable.await,
+                    Err(error) => Err(error),
+                };
+                if let Err(error) = kept {
+                    // It is in the transcript and will be answered, if nothing ends the gateway before that.
+                    log::warn!("channel {}: a message may be answered again after a restart: {error}", reach.channel);
+                }
                 let gateway = Rc::clone(self);
                 self.sys.tasks.detach(async move { gateway.give_back(&run, &reach).await });
                 Taken::Accepted
@@ -206,9 +210,85 @@ impl Gateway {
         }
     }
 
+    /// Answers what the gateway before took and did not answer.
+    fn answer_again(self: &Rc<Self>, owed: Owed) {
+        let inbox = self.channels.inbox();
+        let (Some(meta), Ok(key)) = (known::find(&owed.channel), self.session_key(&owed.session_key)) else {
+            inbox.given(&owed.run_id);
+            return;
+        };
+        let reach = Reach {
+            channel: meta.id,
+            account_id: owed.account_id.clone(),
+            target: owed.target.clone(),
+            space: owed.space.clone(),
+            label: owed.label.clone(),
+        };
+        let person = Person {
+            channel: meta.id,
+            account_id: owed.account_id.clone(),
+            sender_id: owed.sender_id.clone(),
+            username: owed.username.clone(),
+        };
+        let entry = self.stores.sessions.get(&key).filter(|entry| entry.session_id.as_ref() == Some(&owed.session_id));
+        // A session that has begun anew since then wants no answer to what was said before.
+        let Some(Ok(file)) = entry.map(|entry| self.transcript(&key, &entry)) else {
+            inbox.given(&owed.run_id);
+            return;
+        };
+        if self.channels.waits(meta.id, &answer_key(&owed.run_id, 0)) {
+            inbox.given(&owed.run_id);
+            return;
+        }
+        if !self.holds(&file, owed.message_ts) {
+            inbox.lost(&owed.name);
+            return;
+        }
+        if owed.tries >= OWED_TRIES {
+            let text = "I was interrupted before I could answer your last message. Please send it again.";
+            self.reply(&reach, text.to_owned(), Some(answer_key(&owed.run_id, 0)));
+            inbox.given(&owed.run_id);
+            return;
+        }
+        if let Err(error) = inbox.owe(Owed { tries: owed.tries + 1, ..owed.clone() }) {
+            log::warn!("channel {}: {error}", meta.id);
+        }
+        log::info!("channel {}: a message from before the start is answered now", meta.id);
+        let run = self.runs.expect(Ask {
+            run_id: owed.run_id,
+            shown_key: key.to_string(),
+            key,
+            file,
+            agent_id: owed.agent_id,
+            message_ts: owed.message_ts,
+            thinking: None,
+            model: None,
+            timeout: Duration::from_secs(self.config.get().agents.defaults.timeout_seconds),
+            extra_system_prompt: None,
+            origin: Origin::Agent,
+            asker: Asker::Person(person),
+        });
+        self.runs.arrived(&run);
+        self.runs.pump();
+        let gateway = Rc::clone(self);
+        self.sys.tasks.detach(async move { gateway.give_back(&run, &reach).await });
+    }
+
+    /// Whether a transcript's recent part has the user's message of that time.
+    fn holds(&self, file: &TranscriptFile, message_ts: u64) -> bool {
+        let bytes = usize::try_from(self.limits.prompt_bytes).unwrap_or(usize::MAX);
+        let read = self.stores.transcripts.history_for_prompt(file, bytes);
+        let is_it = |message: &Message| matches!(message, Message::User(user) if user.timestamp == message_ts);
+        read.is_ok_and(|read| read.items.iter().any(is_it))
+    }
+
     /// Sends what a run said back to where its message came from.
     async fn give_back(self: Rc<Self>, run: &Run, reach: &Reach) {
         let outcome = run.outcome.wait().await;
+        if outcome.end == End::Stopped(Stop::Shutdown) {
+            // The next gateway answers it.
+            return;
+        }
         let texts = match &outcome.end {
             End::Completed => outcome.texts.clone(),
             End::Failed(problem) => vec![format!("I could not answer: {problem}")],
@@ -216,8 +296,9 @@ impl Gateway {
             End::Stopped(Stop::Rpc | Stop::Phrase | Stop::Shutdown) => Vec::new(),
         };
         for (index, text) in texts.into_iter().enumerate() {
-            self.reply(reach, text, Some(format!("answer:{}:{index}", run.ask.run_id)));
+            self.reply(reach, text, Some(answer_key(&run.ask.run_id, index)));
         }
+        self.channels.inbox().given(&run.ask.run_id);
     }
 
     /// Puts a text into the queue towards a chat. A full queue is logged: there is nobody else to tell.
@@ -230,6 +311,45 @@ impl Gateway {
         if let Err(error) = self.channels.send(&seat, draft) {
             log::warn!("channel {}: an answer is lost: {error}", reach.channel);
         }
+    }
+}
+
+/// What names a message among all that come in.
+fn name_of(message: &Inbound) -> String {
+    format!("{}:{}:{}", message.channel, message.account_id, message.message_id)
+}
+
+fn person_of(message: &Inbound) -> Person {
+    Person {
+        channel: message.channel,
+        account_id: message.account_id.clone(),
+        sender_id: message.sender.id.clone(),
+        username: message.sender.username.clone(),
+    }
+}
+
+/// What names a piece of a run's answer in the queue.
+fn answer_key(run_id: &str, index: usize) -> String {
+    format!("answer:{run_id}:{index}")
+}
+
+fn owed(name: String, person: &Person, run: &Run, reach: &Reach) -> Owed {
+    let ask = &run.ask;
+    Owed {
+        name,
+        run_id: ask.run_id.clone(),
+        agent_id: ask.agent_id.clone(),
+        session_key: ask.key.to_string(),
+        session_id: ask.file.session_id().to_owned(),
+        message_ts: ask.message_ts,
+        tries: 0,
+        channel: reach.channel.to_owned(),
+        account_id: reach.account_id.clone(),
+        sender_id: person.sender_id.clone(),
+        username: person.username.clone(),
+        target: reach.target.clone(),
+        space: reach.space.clone(),
+        label: reach.label.clone(),
     }
 }
 
@@ -259,110 +379,23 @@ fn reach_of(message: &Inbound) -> Option<Reach> {
     })
 }
 
-/// Whether the account's owner wants a message answered (methods.md 9.4).
-fn verdict(account: &Account, message: &Inbound, is_approved: bool) -> Verdict {
-    let is_on = |list: &[String]| list.iter().any(|name| name == EVERYBODY || is_sender(name, message));
-    if message.chat.kind == ChatKind::Direct {
-        return match account.dm_policy {
-            DmPolicy::Open => Verdict::Welcome,
-            DmPolicy::Disabled => Verdict::Unwanted,
-            DmPolicy::Allowlist if is_on(&account.allow_from) => Verdict::Welcome,
-            DmPolicy::Allowlist => Verdict::Unwanted,
-            DmPolicy::Pairing if is_approved || is_on(&account.allow_from) => Verdict::Welcome,
-            DmPolicy::Pairing => Verdict::Stranger,
-        };
-    }
-    let group = account.groups.get(&message.chat.id).or_else(|| account.groups.get(EVERYBODY)).copied();
-    let is_listed = group.is_some() || account.groups.is_empty();
-    let group = group.unwrap_or(Group { enabled: true, require_mention: true });
-    let senders = account.group_allow_from.as_deref().unwrap_or(&account.allow_from);
-    let may_write = match account.group_policy {
-        GroupPolicy::Open => true,
-        GroupPolicy::Disabled => false,
-        GroupPolicy::Allowlist => is_on(senders),
-    };
-    let is_wanted = is_listed && group.enabled && may_write && (message.is_for_us || !group.require_mention);
-    if is_wanted { Verdict::Welcome } else { Verdict::Unwanted }
-}
-
-/// Whether an entry of a list means the sender: its id, or its name with `@`, perhaps behind the channel's.
-fn is_sender(name: &str, message: &Inbound) -> bool {
-    let bare = name.strip_prefix(message.channel).and_then(|rest| rest.strip_prefix(':')).unwrap_or(name);
-    let username = message.sender.username.as_deref();
-    bare.eq_ignore_ascii_case(&message.sender.id)
-        || bare.strip_prefix('@').is_some_and(|bare| username.is_some_and(|name| bare.eq_ignore_ascii_case(name)))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::channels::message::{Chat, Sender};
 
-    fn message(kind: ChatKind, is_for_us: bool) -> Inbound {
-        Inbound {
+    #[test]
+    fn a_reach_back_is_the_chat_itself() {
+        let message = Inbound {
             channel: "telegram",
             account_id: "default".into(),
             message_id: "1".into(),
-            chat: Chat { kind, id: "-5".into(), title: None, thread: None, space: None },
+            chat: Chat { kind: ChatKind::Group, id: "-5".into(), title: None, thread: None, space: None },
             sender: Sender { id: "77".into(), name: None, username: Some("ann".into()) },
             text: "hi".into(),
-            is_for_us,
-        }
-    }
-
-    fn account(dm_policy: DmPolicy, allow_from: &[&str]) -> Account {
-        Account {
-            dm_policy,
-            allow_from: allow_from.iter().map(|&name| name.to_owned()).collect(),
-            ..Account::default()
-        }
-    }
-
-    #[test]
-    fn a_direct_message_is_judged_by_the_policy() {
-        let direct = message(ChatKind::Direct, true);
-        for (policy, list, is_approved, expected) in [
-            (DmPolicy::Pairing, &[][..], false, Verdict::Stranger),
-            (DmPolicy::Pairing, &[], true, Verdict::Welcome),
-            (DmPolicy::Pairing, &["telegram:77"], false, Verdict::Welcome),
-            (DmPolicy::Allowlist, &["@Ann"], false, Verdict::Welcome),
-            (DmPolicy::Allowlist, &["78"], false, Verdict::Unwanted),
-            (DmPolicy::Allowlist, &[], true, Verdict::Unwanted),
-            (DmPolicy::Open, &["*"], false, Verdict::Welcome),
-            (DmPolicy::Disabled, &["*"], true, Verdict::Unwanted),
-        ] {
-            assert_eq!(verdict(&account(policy, list), &direct, is_approved), expected, "{policy:?} {list:?}");
-        }
-    }
-
-    #[test]
-    fn a_group_needs_its_policy_its_entry_and_a_mention() {
-        let (named, unnamed) = (message(ChatKind::Group, true), message(ChatKind::Group, false));
-        let mut account = account(DmPolicy::Pairing, &["77"]);
-        assert_eq!(verdict(&account, &named, false), Verdict::Welcome);
-        assert_eq!(verdict(&account, &unnamed, false), Verdict::Unwanted);
-        account.groups.insert("-5".into(), Group { enabled: true, require_mention: false });
-        assert_eq!(verdict(&account, &unnamed, false), Verdict::Welcome);
-        account.group_allow_from = Some(vec!["78".into()]);
-        assert_eq!(verdict(&account, &named, true), Verdict::Unwanted);
-        account.group_policy = GroupPolicy::Open;
-        assert_eq!(verdict(&account, &named, false), Verdict::Welcome);
-        account.groups = [("-6".to_owned(), Group { enabled: true, require_mention: false })].into();
-        assert_eq!(verdict(&account, &named, false), Verdict::Unwanted);
-        account.group_policy = GroupPolicy::Disabled;
-        account.groups.clear();
-        assert_eq!(verdict(&account, &named, false), Verdict::Unwanted);
-    }
-
-    #[test]
-    fn a_reach_back_is_the_chat_itself() {
-        let reach = reach_of(&message(ChatKind::Group, true)).unwrap();
+            is_for_us: true,
+        };
+        let reach = reach_of(&message).unwrap();
         assert_eq!((reach.target.to.as_str(), reach.target.kind), ("-5", ChatKind::Group));
-        let seen = Seen::default();
-        for index in 0..2 * INBOUND_IDS {
-            seen.add(index.to_string());
-        }
-        assert!(!seen.has("5") && seen.has(&(2 * INBOUND_IDS - 1).to_string()));
-        assert_eq!(seen.0.borrow().0.len(), INBOUND_IDS);
     }
 }

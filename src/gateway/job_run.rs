@@ -9,8 +9,9 @@ use super::errand::{Errand, Undone};
 use super::heartbeat::Beat;
 use super::heartbeat_text::is_token;
 use super::jobs::Ended;
-use crate::cron::job::{AgentTurn, Job, Payload, PostMode, Status, Target, WakeMode};
+use crate::cron::job::{AgentTurn, Job, Payload, PostMode, Reminder, Status, Target, WakeMode};
 use crate::limits::{CRON_BUSY_MS, CRON_SUMMARY_CHARS};
+use crate::runs::asker::Asker;
 use crate::runs::run::Outcome;
 use crate::stores::{Durability, SessionKey};
 use crate::wire::thinking::ThinkingLevel;
@@ -32,6 +33,7 @@ impl Gateway {
         let agent_id = agent.unwrap_or_else(|| config.agents.default_agent()).id.clone();
         let main = self.main_key(&agent_id);
         match (&job.payload, job.session_target) {
+            (Payload::Reminder(reminder), _) => self.remind(reminder, &main, run_id).await,
             (Payload::SystemEvent(event), _) => self.say_to_main(job, &agent_id, &main, &event.text).await,
             (Payload::AgentTurn(turn), Target::Main) => self.ask_agent(job, turn, run_id, &agent_id, main).await.0,
             (Payload::AgentTurn(turn), Target::Isolated) => {
@@ -56,6 +58,24 @@ impl Gateway {
                 }
                 ended
             }
+        }
+    }
+
+    /// A text told as it is: over its channel, where its session learns of it, else in the session itself.
+    async fn remind(self: &Rc<Self>, reminder: &Reminder, main: &SessionKey, run_id: &str) -> Ended {
+        let named = reminder.session_key.as_deref().filter(|key| !key.trim().is_empty());
+        let key = named.and_then(|key| self.session_key(key).ok()).unwrap_or_else(|| main.clone());
+        let told = match (&reminder.channel, &reminder.to) {
+            (Some(channel), Some(to)) => {
+                let (channel, to) = (channel.clone(), to.clone());
+                let target = DeliveryTarget { channel, to, account_id: reminder.account_id.clone() };
+                self.queue_text(&target, &reminder.text, format!("reminder:{run_id}"), Some(&key)).await
+            }
+            _ => self.say_in(&key, &reminder.text).await,
+        };
+        match told {
+            Ok(()) => Ended { summary: Some(cut(&reminder.text)), ..Ended::of(Status::Ok, None) },
+            Err(error) => failed(&error.message),
         }
     }
 
@@ -111,6 +131,7 @@ impl Gateway {
             run_id: run_id.to_owned(),
             key,
             agent_id: agent_id.to_owned(),
+            asker: Asker::Schedule,
             text,
             model: filled(&turn.model),
             thinking: turn.thinking.as_deref().and_then(ThinkingLevel::parse),

@@ -11,6 +11,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::Gateway;
+use super::post::store_error;
 use crate::config::Config;
 use crate::config::cron::Missed as DefaultMissed;
 use crate::config::first_start::Places;
@@ -19,6 +20,7 @@ use crate::cron::job::{Job, Missed, Status};
 use crate::cron::log::Entry;
 use crate::cron::settle::Went;
 use crate::cron::{Book, RunLog};
+use crate::error::Error;
 use crate::events::CRON;
 use crate::limits::{CRON_CATCH_UP, CRON_CLOCK_MS, CRON_LATE_MS, CRON_LOOK_MS};
 use crate::sys::{Bell, Latch, Sys};
@@ -170,6 +172,41 @@ impl Gateway {
     /// Tells everybody that a job changed.
     pub fn tell_of_job(&self, job: &Job, action: &'static str) {
         self.hub.emit_json(&CRON, &CronEvent { next_run_at_ms: job.state.next_run_at_ms, ..event(&job.id, action) });
+    }
+
+    /// Puts a planned job into the book; durable, and told to everybody, when it resolves.
+    ///
+    /// # Errors
+    /// `INVALID_REQUEST` when the book is full; as the stores'.
+    pub async fn add_job(&self, job: &Job) -> Result<(), Error> {
+        let book = &self.jobs.book;
+        book.put(job.clone()).map_err(|full| Error::invalid(full.to_string()))?;
+        if let Err(error) = book.save(Change::Jobs).await {
+            // Nobody was told that it is there.
+            let _ = book.remove(&job.id);
+            return Err(store_error(&error));
+        }
+        self.tell_of_job(job, "added");
+        self.jobs.changed(&job.id);
+        Ok(())
+    }
+
+    /// Takes a job out of the book; durable when it resolves. Tells whether there was one.
+    ///
+    /// # Errors
+    /// As the stores'; the job stays then.
+    pub async fn remove_job(&self, id: &str) -> Result<bool, Error> {
+        let book = &self.jobs.book;
+        let Some(mut job) = book.remove(id) else { return Ok(false) };
+        if let Err(error) = book.save(Change::Jobs).await {
+            book.put(job).map_err(|full| Error::invalid(full.to_string()))?;
+            return Err(store_error(&error));
+        }
+        job.state.next_run_at_ms = None;
+        self.tell_of_job(&job, "removed");
+        self.jobs.removed(id);
+        self.prune_job_logs();
+        Ok(true)
     }
 
     /// Runs jobs when they are due, until dropped.

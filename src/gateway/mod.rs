@@ -3,6 +3,7 @@
 //! It knows no socket and no dialect. A connection comes in through [`Gateway::admit`] and goes out
 //! through [`Gateway::dismiss`]; what happens in between are calls (`rpc`).
 
+mod approvals;
 pub mod attachments;
 pub mod auth;
 pub mod commands;
@@ -24,7 +25,9 @@ pub mod jobs;
 pub mod kept;
 pub mod lag;
 pub mod nodes;
+mod own_words;
 pub mod pairing;
+mod people;
 pub mod post;
 pub mod presence;
 pub mod reach;
@@ -135,8 +138,6 @@ pub struct Gateway {
     pub system_events: SystemEvents,
     /// Services where people write to the gateway.
     pub channels: Channels,
-    /// Messages from them that were taken.
-    seen: inbound::Seen,
     /// Answers that can be given again.
     pub answers: Dedupe,
     /// Phones and other machines that offer commands.
@@ -233,7 +234,6 @@ impl Gateway {
             heart: parts.heart,
             system_events: parts.kept.system_events,
             channels: parts.channels,
-            seen: inbound::Seen::default(),
             journal: parts.journal,
             reload: parts.reload,
             restarts: Restarts::default(),

@@ -41,6 +41,13 @@ impl Gateway {
         }
     }
 
+    /// The name that the owner gave to a node: with its device, else by its id.
+    #[must_use]
+    pub fn given_name(&self, node_id: &str) -> Option<String> {
+        let device = self.stores.devices.get(node_id).filter(|device| device.has_role(Role::Node.name()));
+        device.map_or_else(|| self.stores.node_names.find(node_id), |device| device.label)
+    }
+
     /// A connection is gone, and the answers that it owed with it.
     pub(super) fn node_left(&self, peer: &Peer) {
         if peer.grant.role == Role::Node {

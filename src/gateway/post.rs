@@ -12,6 +12,7 @@ use super::reach::Reach;
 use super::system_events::{Waiting, put_before};
 use crate::config::session::Reset;
 use crate::error::Error;
+use crate::runs::asker::Asker;
 use crate::runs::run::{Ask, Origin, Outcome, Run, Stop};
 use crate::stores::{Durability, Durable, Entry, SessionKey, StoreError, TranscriptFile};
 use crate::sys::Latch;
@@ -41,6 +42,8 @@ pub struct Post {
     pub extra_system_prompt: Option<String>,
     /// Which method asks.
     pub origin: Origin,
+    /// On whose word it acts.
+    pub asker: Asker,
     /// A label for the session.
     pub label: Option<String>,
     /// The channel over which it came, which the session remembers.
@@ -103,6 +106,7 @@ impl Gateway {
             timeout: post.timeout,
             extra_system_prompt: post.extra_system_prompt,
             origin: post.origin,
+            asker: post.asker,
         });
         self.sys.tasks.detach(async move {
             match durable.await {

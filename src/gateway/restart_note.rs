@@ -12,6 +12,7 @@ use super::Gateway;
 use super::delivery::DeliveryTarget;
 use super::errand::Errand;
 use crate::limits::RESTART_NOTE_BYTES;
+use crate::runs::asker::Asker;
 use crate::stores::{SessionKey, stamp};
 use crate::sys::Sys;
 
@@ -144,6 +145,7 @@ impl Gateway {
             return;
         };
         let errand = Errand {
+            asker: Asker::Schedule,
             run_id: self.sys.chance.uuid(),
             agent_id: self.agent_of(&key),
             key: key.clone(),

@@ -151,6 +151,12 @@ impl Journal {
         self.lock().secrets.add(secrets);
     }
 
+    /// A text without the secrets that lines hide.
+    #[must_use]
+    pub fn hide(&self, text: &str) -> String {
+        self.lock().secrets.hide(text)
+    }
+
     /// Whether lines wait that should be written now: an error, [`limits::LOG_BUFFER_BYTES`], or one
     /// that is [`limits::LOG_FLUSH_MS`] old. After a failed write that time has to pass first.
     #[must_use]

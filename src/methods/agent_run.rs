@@ -207,6 +207,7 @@ fn prepare(cx: &Cx, params: AgentParams, claim: Claim, memory: Memory) -> Result
         timeout,
         extra_system_prompt: params.extra_system_prompt.filter(|text| !text.trim().is_empty()),
         origin: Origin::Agent,
+        asker: cx.asker(),
         label: params.label,
         reach: None,
         renews: params.session_key.is_none(),

@@ -1,25 +1,18 @@
 //! `exec.approvals.*`, the file of rules, and `exec.approval.*`, one decision (connection.md 6.10, 6.11).
 
-use std::rc::Rc;
-use std::time::Duration;
-
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
-use super::nodes::{given_id, payload_of};
+use super::nodes::given_id;
 use crate::error::{Code, Error};
-use crate::events::{EXEC_APPROVAL_REQUESTED, EXEC_APPROVAL_RESOLVED};
-use crate::gateway::Gateway;
 use crate::gateway::invoke::Question;
 use crate::gateway::post::store_error;
 use crate::later;
-use crate::limits::{APPROVAL_BYTES, APPROVAL_MS_MAX, APPROVAL_TEXT_CHARS};
+use crate::limits::{APPROVAL_MS_MAX, APPROVAL_TEXT_CHARS};
 use crate::nodes::binding;
-use crate::nodes::decisions::{Refused, Request, Text, Verdict, Waiting};
+use crate::nodes::decisions::{Request, Text, Verdict};
 use crate::rpc::{Cx, Method};
-use crate::stores::exec_approvals::{Always, SetError, Snapshot};
-use crate::stores::{Durable, StoreError};
-use crate::sys::Latch;
+use crate::stores::exec_approvals::{SetError, Snapshot};
 use crate::wire::Access;
 use crate::wire::shape::{Clearable, Kind, int, int_within, text, text_within};
 
@@ -208,7 +201,7 @@ async fn ask(cx: &Cx, node_id: &str, command: &str, params: Value) -> Result<Opt
         }
         _ => error,
     })?;
-    Ok(payload_of(&*asked.answer().await?))
+    Ok(asked.answer().await?.result())
 }
 
 /// A text of a request.
@@ -260,10 +253,8 @@ crate::wire! {
 }
 
 async fn request(cx: Cx, params: RequestParams) -> Result<Decided, Error> {
-    let gateway = &cx.gateway;
     let wait_ms = params.timeout_ms.unwrap_or(WAIT_MS).min(APPROVAL_MS_MAX);
-    let given = params.id.as_deref().map(str::trim).filter(|id| !id.is_empty()).map(str::to_owned);
-    let id = given.unwrap_or_else(|| gateway.sys.chance.uuid());
+    let id = params.id.as_deref().map(str::trim).filter(|id| !id.is_empty()).map(str::to_owned);
     let request = Request {
         command: params.command,
         cwd: filled(params.cwd),
@@ -279,23 +270,8 @@ async fn request(cx: Cx, params: RequestParams) -> Result<Decided, Error> {
     if request.argv.as_ref().is_some_and(|argv| !binding::says(&request.command, argv)) {
         return Err(Error::invalid("argv is not what command says: who decides would see something else"));
     }
-    if serde_json::to_vec(&request).map_or(true, |text| text.len() > APPROVAL_BYTES) {
-        return Err(Error::invalid(format!("an approval request may have {APPROVAL_BYTES} bytes")));
-    }
     let binding_hash = binding::hash(&request);
-    let waiting = gateway.nodes.decisions.ask(id, request, gateway.sys.clock.now_ms(), wait_ms);
-    let waiting = waiting.map_err(|refused| match refused {
-        Refused::SameId => Error::invalid("approval id already pending"),
-        Refused::Full => Error::unavailable("too many exec approvals wait for a decision").retry_after(5000),
-    })?;
-    expire_later(gateway, &waiting, wait_ms);
-    gateway.hub.emit_json(
-        &EXEC_APPROVAL_REQUESTED,
-        &json!({
-            "id": waiting.id, "request": waiting.request,
-            "createdAtMs": waiting.created_at_ms, "expiresAtMs": waiting.expires_at_ms,
-        }),
-    );
+    let waiting = cx.gateway.ask_approval(id, request, wait_ms)?;
     let verdict = waiting.verdict.wait().await;
     Ok(Decided {
         id: waiting.id.clone(),
@@ -313,18 +289,6 @@ fn filled(text: Clearable<String>) -> Text {
     }
 }
 
-/// The request's time goes on whether or not its caller stays.
-fn expire_later(gateway: &Rc<Gateway>, waiting: &Rc<Waiting>, wait_ms: u64) {
-    let (gateway, waiting) = (Rc::clone(gateway), Rc::clone(waiting));
-    let tasks = gateway.sys.tasks.clone();
-    tasks.detach(async move {
-        let wait = Duration::from_millis(wait_ms);
-        // Over at once when it is decided.
-        let _ = gateway.sys.clock.timeout(wait, waiting.verdict.wait()).await;
-        gateway.nodes.decisions.expire(&waiting);
-    });
-}
-
 crate::wire! {
     /// A decision.
     pub struct ResolveParams {
@@ -340,71 +304,9 @@ crate::wire! {
 }
 
 async fn resolve(cx: Cx, params: ResolveParams) -> Result<Resolved, Error> {
-    let gateway = &cx.gateway;
     let verdict = Verdict::parse(&params.decision).ok_or_else(|| Error::invalid("invalid decision"))?;
-    let waiting = gateway.nodes.decisions.take(&params.id).ok_or_else(|| Error::invalid("unknown approval id"))?;
     let client = &cx.caller.client;
     let by = client.display_name.as_ref().unwrap_or(&client.id).clone();
-    let recorded: Rc<Latch<Result<(), Error>>> = Rc::default();
-    let done = Rc::clone(&recorded);
-    let deciding = Rc::clone(gateway);
-    // It goes on whether or not whoever decided stays: somebody waits for it.
-    gateway.sys.tasks.detach(async move { done.set(decide(&deciding, &waiting, verdict, by, &done).await) });
-    recorded.wait().await?;
+    cx.gateway.decide_approval(&params.id, verdict, by).await?;
     Ok(Resolved { ok: true })
-}
-
-/// Records a decision, then tells everybody, whoever decided, and whoever waits, in that order.
-async fn decide(
-    gateway: &Gateway,
-    waiting: &Waiting,
-    verdict: Verdict,
-    by: String,
-    done: &Latch<Result<(), Error>>,
-) -> Result<(), Error> {
-    let now_ms = gateway.sys.clock.now_ms();
-    let recorded = match record(gateway, waiting, verdict, &by, now_ms) {
-        Ok(durable) => durable.await,
-        Err(error) => Err(error),
-    };
-    if let Err(error) = recorded {
-        // What isn't on record was not decided.
-        waiting.verdict.set(None);
-        return Err(store_error(&error));
-    }
-    gateway.hub.emit_json(
-        &EXEC_APPROVAL_RESOLVED,
-        &json!({"id": waiting.id, "decision": verdict.name(), "resolvedBy": by, "ts": now_ms}),
-    );
-    done.set(Ok(()));
-    gateway.nodes.decisions.decide(waiting, verdict, gateway.uptime_ms());
-    Ok(())
-}
-
-/// Writes a decision down, and a lasting one into the rules of this machine. A node keeps its own.
-fn record(
-    gateway: &Gateway,
-    waiting: &Waiting,
-    verdict: Verdict,
-    by: &str,
-    now_ms: u64,
-) -> Result<Durable, StoreError> {
-    let (store, request) = (&gateway.stores.exec_approvals, &waiting.request);
-    let log = || {
-        store.log(&json!({
-            "ts": now_ms, "id": waiting.id, "decision": verdict.name(), "resolvedBy": by,
-            "request": request, "bindingHash": binding::hash(request),
-        }))
-    };
-    let is_here = request.host.0.as_deref() != Some("node") && request.node_id.is_none();
-    if verdict != Verdict::AllowAlways || !is_here {
-        return log();
-    }
-    let default_agent = gateway.config.get().agents.default_agent().id.clone();
-    // A rule names a program. A word of the text may be anything, and a shell runs anything.
-    let program = request.resolved_path.0.as_deref().filter(|path| !binding::is_interpreter(path));
-    let Some(pattern) = program else { return log() };
-    let agent_id = request.agent_id.0.as_deref().unwrap_or(&default_agent);
-    let allowed = store.allow(&Always { agent_id, pattern, command: &request.command })?;
-    Ok(Durable::all([allowed, log()?]))
 }

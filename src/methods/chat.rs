@@ -20,7 +20,7 @@ use crate::runs::stream::RunStream;
 use crate::stores::SessionKey;
 use crate::wire::Access;
 use crate::wire::event::ChatState;
-use crate::wire::message::{AssistantMessage, Block, Message, StopReason, Usage};
+use crate::wire::message::Block;
 use crate::wire::shape::{int, int_within, text, text_within};
 use crate::wire::thinking::ThinkingLevel;
 use crate::{later, now};
@@ -126,6 +126,7 @@ async fn send(cx: Cx, params: SendParams) -> Result<Value, Error> {
         timeout,
         extra_system_prompt: None,
         origin: Origin::Chat,
+        asker: cx.asker(),
         label: None,
         reach: None,
         renews: true,
@@ -160,7 +161,7 @@ pub(super) fn end_of(run: &Run, outcome: &Outcome) -> Answer {
 /// transcript before either.
 async fn say(cx: &Cx, key: &SessionKey, shown_key: &str, run_id: &str, reply: String) -> Result<Value, Error> {
     let gateway = &cx.gateway;
-    write_ours(cx, key, &reply).await?;
+    gateway.write_ours(key, &reply).await?;
     let done = json!({"runId": run_id, "status": "ok"}).to_string().into_bytes();
     gateway.answers.put(KIND, run_id, Ok(done.into()), gateway.uptime_ms());
     let mut stream =
@@ -170,27 +171,6 @@ async fn say(cx: &Cx, key: &SessionKey, shown_key: &str, run_id: &str, reply: St
         stream.chat(ChatState::Final { text: Some(reply), injected: true });
     });
     Ok(json!({"runId": run_id, "status": "started"}))
-}
-
-/// Appends a message of the gateway's own to a session's transcript; durable when it resolves.
-async fn write_ours(cx: &Cx, key: &SessionKey, text: &str) -> Result<String, Error> {
-    let gateway = &cx.gateway;
-    let entry = super::sessions::entry_or_new(cx, key)?;
-    let file = gateway.transcript(key, &entry).map_err(|error| store_error(&error))?;
-    let message = Message::Assistant(AssistantMessage {
-        content: vec![Block::Text { text: text.to_owned() }],
-        api: String::new(),
-        provider: crate::runs::turn::OURSELVES.to_owned(),
-        model: "gateway-injected".to_owned(),
-        usage: Usage::default(),
-        stop_reason: StopReason::Injected,
-        error_message: None,
-        timestamp: gateway.runs.context().timestamp(),
-    });
-    let id = gateway.stores.transcripts.append(&file, &message).map_err(|error| store_error(&error))?;
-    gateway.stores.sessions.saved().await.map_err(|error| store_error(&error))?;
-    gateway.stores.transcripts.synced(&file).await.map_err(|error| store_error(&error))?;
-    Ok(id)
 }
 
 async fn stop_all(cx: &Cx, key: &SessionKey, stop: Stop) -> Value {
@@ -328,7 +308,7 @@ async fn inject(cx: Cx, params: InjectParams) -> Result<Injected, Error> {
         Some(label) => format!("[{label}]\n\n{}", params.message),
         None => params.message,
     };
-    let message_id = write_ours(&cx, &key, &text).await?;
+    let message_id = gateway.write_ours(&key, &text).await?;
     let run_id = format!("inject-{message_id}");
     let mut stream = RunStream::new(gateway.sys.clone(), gateway.hub.clone(), run_id, &key, params.session_key);
     stream.chat(ChatState::Final { text: Some(text), injected: true });

@@ -174,14 +174,7 @@ async fn add(cx: Cx, params: AddParams) -> Result<Job, Error> {
     };
     check_name(&cx, &job)?;
     job.plan(now_ms, &gateway.sys.zone).map_err(|bad| refused(&bad))?;
-    gateway.jobs.book.put(job.clone()).map_err(full)?;
-    if let Err(error) = gateway.jobs.book.save(Change::Jobs).await {
-        // Nobody was told that it is there.
-        let _ = gateway.jobs.book.remove(&job.id);
-        return Err(store_error(&error));
-    }
-    gateway.tell_of_job(&job, "added");
-    gateway.jobs.changed(&job.id);
+    gateway.add_job(&job).await?;
     Ok(job)
 }
 
@@ -315,18 +308,7 @@ crate::wire! {
 async fn remove(cx: Cx, params: RemoveParams) -> Result<Removed, Error> {
     let gateway = &cx.gateway;
     let id = the_id(&cx, params.id, params.job_id)?;
-    let Some(mut job) = gateway.jobs.book.remove(&id) else {
-        return Ok(Removed { ok: true, removed: false });
-    };
-    if let Err(error) = gateway.jobs.book.save(Change::Jobs).await {
-        gateway.jobs.book.put(job).map_err(full)?;
-        return Err(store_error(&error));
-    }
-    job.state.next_run_at_ms = None;
-    gateway.tell_of_job(&job, "removed");
-    gateway.jobs.removed(&id);
-    gateway.prune_job_logs();
-    Ok(Removed { ok: true, removed: true })
+    Ok(Removed { ok: true, removed: gateway.remove_job(&id).await? })
 }
 
 crate::wire! {

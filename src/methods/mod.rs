@@ -6,6 +6,7 @@
 pub mod agent_run;
 pub mod agents;
 pub mod approvals;
+pub mod channel_pairing;
 pub mod channels;
 pub mod chat;
 pub mod config;
@@ -61,5 +62,6 @@ pub const GROUPS: &[&[Method]] = &[
     agent_run::WAIT,
     chat::METHODS,
     devices::REMOVAL,
+    channel_pairing::METHODS,
     system::CONNECT,
 ];

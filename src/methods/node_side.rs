@@ -207,6 +207,7 @@ async fn post(cx: &Cx, asked: Asked<'_>, origin: Origin, memory: Memory) -> Resu
         timeout: Duration::from_secs(seconds),
         extra_system_prompt: None,
         origin,
+        asker: cx.asker(),
         label: None,
         reach: None,
         renews: true,

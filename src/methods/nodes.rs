@@ -126,10 +126,7 @@ fn rows(cx: &Cx) -> Vec<NodeRow> {
 fn live(cx: &Cx, node: &Node) -> NodeRow {
     let (client, offer, stores) = (&node.peer.client, &node.peer.offer, &cx.gateway.stores);
     let device = stores.devices.get(&node.id).filter(|device| device.has_role(Role::Node.name()));
-    let given = match &device {
-        Some(device) => device.label.clone(),
-        None => stores.node_names.find(&node.id),
-    };
+    let given = cx.gateway.given_name(&node.id);
     let stored = device.as_ref().map(away);
     let stored_of = |pick: fn(&NodeRow) -> Option<String>| stored.as_ref().and_then(pick);
     NodeRow {
@@ -278,7 +275,7 @@ async fn invoke(cx: Cx, params: InvokeParams) -> Result<Rc<RawValue>, Error> {
             ok: true,
             node_id: node_id.clone(),
             command: command.clone(),
-            payload: payload_of(answer),
+            payload: answer.result(),
             payload_j_s_o_n: answer.payload_text.clone().map_or(Value::Null, Value::from),
         };
         // Our own types always have a JSON form.
@@ -286,17 +283,6 @@ async fn invoke(cx: Cx, params: InvokeParams) -> Result<Rc<RawValue>, Error> {
         fits(json, bytes_max)
     };
     cx.gateway.invoke(&question, &params.idempotency_key, result).await
-}
-
-/// A node's result: its text as JSON if it gave one (connection.md 6.3).
-pub(super) fn payload_of(answer: &NodeAnswer) -> Option<Box<RawValue>> {
-    match answer.payload_text.as_deref().map(str::trim).filter(|text| !text.is_empty()) {
-        Some(text) => match serde_json::from_str::<Box<RawValue>>(text) {
-            Ok(payload) => Some(payload),
-            Err(_) => serde_json::value::to_raw_value(&serde_json::json!({"payloadJSON": answer.payload_text})).ok(),
-        },
-        None => answer.payload.clone(),
-    }
 }
 
 /// A result that is too large for the caller's outbox is refused in words, with room for the frame.

@@ -3,7 +3,6 @@
 use std::rc::Rc;
 
 use crate::error::Error;
-use crate::gateway::post::store_error;
 use crate::now;
 use crate::rpc::{Cx, Method};
 use crate::runs::choice;
@@ -351,21 +350,5 @@ fn resolve(cx: &Cx, params: ResolveParams) -> Result<Resolved, Error> {
             let kind = if kind == "label" { "with label" } else { "for sessionId" };
             Err(Error::invalid(format!("Multiple sessions found {kind}: {wanted} ({})", many.join(", "))))
         }
-    }
-}
-
-/// A session's entry, made if there is none.
-///
-/// # Errors
-/// As the store's.
-pub(super) fn entry_or_new(cx: &Cx, key: &SessionKey) -> Result<Entry, Error> {
-    match cx.gateway.stores.sessions.get(key) {
-        Some(entry) => Ok(entry),
-        None => cx
-            .gateway
-            .stores
-            .sessions
-            .update(key, crate::stores::Durability::Forced, |_| ())
-            .map_err(|error| store_error(&error)),
     }
 }

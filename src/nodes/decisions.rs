@@ -79,6 +79,8 @@ pub struct Waiting {
     pub created_at_ms: u64,
     /// Milliseconds since the Unix epoch.
     pub expires_at_ms: u64,
+    /// Who decided; set before the decision.
+    pub by: Latch<String>,
     /// Set with the decision, or with nothing when nobody decided in time.
     pub verdict: Latch<Option<Verdict>>,
 }
@@ -127,6 +129,7 @@ impl Decisions {
             request,
             created_at_ms: now_ms,
             expires_at_ms: now_ms.saturating_add(wait_ms),
+            by: Latch::new(),
             verdict: Latch::new(),
         });
         all.insert(id, Rc::clone(&waiting));

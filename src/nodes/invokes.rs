@@ -55,6 +55,20 @@ pub struct NodeAnswer {
     pub error: Option<NodeError>,
 }
 
+impl NodeAnswer {
+    /// The result: the text as JSON if there is one (connection.md 6.3).
+    #[must_use]
+    pub fn result(&self) -> Option<Box<RawValue>> {
+        match self.payload_text.as_deref().map(str::trim).filter(|text| !text.is_empty()) {
+            Some(text) => match serde_json::from_str::<Box<RawValue>>(text) {
+                Ok(payload) => Some(payload),
+                Err(_) => serde_json::value::to_raw_value(&serde_json::json!({"payloadJSON": self.payload_text})).ok(),
+            },
+            None => self.payload.clone(),
+        }
+    }
+}
+
 crate::wire! {
     /// Why a node could not do what it was asked.
     pub struct NodeError {

@@ -19,7 +19,9 @@ use serde_json::value::RawValue;
 use crate::error::Error;
 use crate::events::Peer;
 use crate::gateway::Gateway;
+use crate::runs::asker::Asker;
 use crate::sys::LocalFuture;
+use crate::wire::handshake::Role;
 use crate::wire::shape::{Kind, Wire};
 use crate::wire::{Access, Dialect};
 
@@ -85,6 +87,18 @@ impl Cx {
     #[must_use]
     pub fn method(&self) -> &str {
         &self.method
+    }
+
+    /// On whose word what this call starts acts.
+    #[must_use]
+    pub fn asker(&self) -> Asker {
+        let client = &self.caller.client;
+        match self.caller.grant.role {
+            Role::Node => Asker::Node(self.caller.device_id.clone().unwrap_or_else(|| client.id.clone())),
+            Role::Operator | Role::Device => {
+                Asker::Operator(client.display_name.clone().unwrap_or_else(|| client.id.clone()))
+            }
+        }
     }
 
     /// Sends the early reply of a method that answers twice; what the handler returns is the last one.

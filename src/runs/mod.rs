@@ -3,6 +3,7 @@
 //! A run belongs to the gateway, not to the connection that asked for it: it goes on when the
 //! connection is gone, and ends only by itself, by being stopped, or with the process.
 
+pub mod asker;
 pub mod choice;
 pub mod lanes;
 pub mod listener;

@@ -4,6 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
 
+use super::asker::Asker;
 use super::listener::Listener;
 use crate::stores::{SessionKey, TranscriptFile};
 use crate::sys::Latch;
@@ -35,6 +36,8 @@ pub struct Ask {
     pub extra_system_prompt: Option<String>,
     /// Which method asked.
     pub origin: Origin,
+    /// On whose word it acts.
+    pub asker: Asker,
 }
 
 /// Which method started a run; their ends differ (methods.md 3.2, section 5).

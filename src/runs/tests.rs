@@ -8,8 +8,9 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use super::asker::Asker;
 use super::run::{Ask, End, Origin, Outcome, Run, Stop};
-use super::tools::{NoTools, ToolOutput, Tools};
+use super::tools::{NoTools, Scene, ToolOutput, Tools};
 use super::*;
 use crate::config::Config;
 use crate::events::Peer;
@@ -156,6 +157,7 @@ impl Home {
             timeout,
             extra_system_prompt: None,
             origin,
+            asker: Asker::Schedule,
         });
         self.runs.arrived(&run);
         self.runs.pump();
@@ -363,12 +365,12 @@ fn a_prompt_that_is_too_long_is_shortened_and_tried_again() {
 struct Scale;
 
 impl Tools for Scale {
-    fn offered(&self, _: &SessionKey) -> Vec<ToolSpec> {
+    fn offered(&self, _: &Scene) -> Vec<ToolSpec> {
         let parameters = json!({"type": "object", "properties": {"a": {"type": "number"}}});
         vec![ToolSpec { name: "weigh".into(), description: "Weighs.".into(), parameters }]
     }
 
-    fn call(&self, _: &SessionKey, name: &str, arguments: &Value) -> LocalFuture<'static, ToolOutput> {
+    fn call(&self, _: &Scene, name: &str, arguments: &Value) -> LocalFuture<'static, ToolOutput> {
         assert_eq!((name, arguments), ("weigh", &json!({"a": 1})));
         let content = vec![Block::Text { text: "5 kg".into() }];
         Box::pin(async { ToolOutput { content, details: None, is_error: false } })

@@ -5,18 +5,32 @@ use std::fmt;
 
 use serde_json::Value;
 
+use super::asker::Asker;
 use super::providers::ToolSpec;
 use crate::stores::SessionKey;
 use crate::sys::LocalFuture;
 use crate::wire::message::Block;
 
+/// Where and for whom tools are used.
+#[derive(Debug, Clone)]
+pub struct Scene {
+    /// The session.
+    pub session: SessionKey,
+    /// The agent.
+    pub agent_id: String,
+    /// The run.
+    pub run_id: String,
+    /// On whose word.
+    pub asker: Asker,
+}
+
 /// A set of tools.
 pub trait Tools: fmt::Debug {
-    /// What is offered to the model in that session.
-    fn offered(&self, session: &SessionKey) -> Vec<ToolSpec>;
+    /// What is offered to the model.
+    fn offered(&self, scene: &Scene) -> Vec<ToolSpec>;
 
     /// Runs a tool. A failure is a result too: the model reads it and goes on.
-    fn call(&self, session: &SessionKey, name: &str, arguments: &Value) -> LocalFuture<'static, ToolOutput>;
+    fn call(&self, scene: &Scene, name: &str, arguments: &Value) -> LocalFuture<'static, ToolOutput>;
 }
 
 /// What a tool gave back.
@@ -31,6 +45,12 @@ pub struct ToolOutput {
 }
 
 impl ToolOutput {
+    /// A text.
+    #[must_use]
+    pub fn text(text: impl Into<String>) -> Self {
+        Self { content: vec![Block::Text { text: text.into() }], details: None, is_error: false }
+    }
+
     /// A failure that the model can read.
     #[must_use]
     pub fn failed(text: impl Into<String>) -> Self {
@@ -43,11 +63,11 @@ impl ToolOutput {
 pub struct NoTools;
 
 impl Tools for NoTools {
-    fn offered(&self, _session: &SessionKey) -> Vec<ToolSpec> {
+    fn offered(&self, _scene: &Scene) -> Vec<ToolSpec> {
         Vec::new()
     }
 
-    fn call(&self, _session: &SessionKey, name: &str, _arguments: &Value) -> LocalFuture<'static, ToolOutput> {
+    fn call(&self, _scene: &Scene, name: &str, _arguments: &Value) -> LocalFuture<'static, ToolOutput> {
         let output = ToolOutput::failed(format!("There is no tool named {name}."));
         Box::pin(async move { output })
     }

@@ -17,7 +17,7 @@ use super::prompt;
 use super::providers::{Answer, Bounds, Delta, Fault, FaultKind, Finished, Prompt};
 use super::run::{End, Origin, Outcome, Run, Stop};
 use super::stream::{RunStream, is_silence};
-use super::tools::ToolOutput;
+use super::tools::{Scene, ToolOutput};
 use crate::config::agents::Verbose;
 use crate::config::models::Model;
 use crate::limits::TOOL_ROUNDS;
@@ -104,7 +104,7 @@ async fn rounds(cx: &Rc<Context>, run: &Run, stream: &mut RunStream, gathered: &
     }
     let level = ask.thinking.or_else(|| ThinkingLevel::parse(entry.thinking_level.as_deref()?));
     let workspace = skills::workspace_of(&config, &cx.places, &agent.id);
-    let tools = cx.tools.offered(&ask.key);
+    let tools = cx.tools.offered(&scene_of(run));
     // Without a tool nothing can be read up on.
     let skills = (!tools.is_empty()).then(|| skills::offer(&cx.sys, &config, &cx.places, &workspace)).flatten();
     let system = prompt::system(
@@ -325,7 +325,7 @@ async fn call_tool(
         }
     };
     show(stream, json!({"phase": "start", "name": name, "toolCallId": id, "args": arguments}));
-    let output = cx.tools.call(&run.ask.key, &name, &arguments).await;
+    let output = cx.tools.call(&scene_of(run), &name, &arguments).await;
     let result = json!({"content": shown(&output), "details": output.details});
     show(
         stream,
@@ -343,6 +343,16 @@ async fn call_tool(
     });
     cx.stores.transcripts.append(&run.ask.file, &message).map_err(|error| not_saved(&error))?;
     Ok(message)
+}
+
+fn scene_of(run: &Run) -> Scene {
+    let ask = &run.ask;
+    Scene {
+        session: ask.key.clone(),
+        agent_id: ask.agent_id.clone(),
+        run_id: ask.run_id.clone(),
+        asker: ask.asker.clone(),
+    }
 }
 
 /// A tool's result as events show it: long texts cut, images left out.

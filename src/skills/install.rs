@@ -10,6 +10,7 @@ use std::path::{Component, Path, PathBuf};
 use std::rc::Rc;
 use std::time::Duration;
 
+use super::archive::{self, Unfit};
 use super::manifest::Way;
 use crate::config::skills::{Installer, NodeManager, Skills};
 use crate::limits::{DOWNLOAD_BYTES, INSTALL_OUTPUT_BYTES};
@@ -184,6 +185,7 @@ enum Problem {
     Http(HttpError),
     Disk(io::Error),
     Archive(String),
+    Unfit(Unfit),
 }
 
 impl fmt::Display for Problem {
@@ -196,6 +198,7 @@ impl fmt::Display for Problem {
             Self::Http(error) => error.fmt(f),
             Self::Disk(error) => write!(f, "the file can't be written: {}", error.kind()),
             Self::Archive(name) => write!(f, "{name}: only tar archives are unpacked"),
+            Self::Unfit(unfit) => unfit.fmt(f),
         }
     }
 }
@@ -226,6 +229,7 @@ async fn download(sys: &Sys, way: &Way, tools_dir: &Path, limit: Duration) -> Re
         let message = format!("Downloaded {bytes} bytes to {}", path.display());
         return Ok(Outcome { ok: true, message, stdout: String::new(), stderr: String::new(), code: Some(0) });
     };
+    archive::inspect(sys, &path, limit).await.map_err(Problem::Unfit)?;
     let (path, dir) = (path.display().to_string(), dir.display().to_string());
     let words = ["tar", "-xf", &path, "-C", &dir, "--no-same-owner", &format!("--strip-components={strip}")];
     let argv = words.map(str::to_owned).into();

@@ -3,6 +3,7 @@
 //! They are read from the disk whenever somebody asks, within bounds, and nothing is kept. Nothing of a skill runs
 //! here except a step of [`install`] that a client with admin scope asks for.
 
+mod archive;
 pub mod fit;
 pub mod install;
 pub mod manifest;

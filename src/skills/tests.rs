@@ -188,6 +188,21 @@ fn a_download_follows_redirections_and_lands_whole_or_not_at_all() {
     let left: Vec<_> = sys.files.list(Path::new("/s/tools/x")).unwrap().into_iter().map(|entry| entry.name).collect();
     assert_eq!(left, ["m"]);
     assert!(get("url:'https://a/t.tar.gz',archive:'tar.gz',stripComponents:1").ok);
-    let argv = home.programs.seen()[0].argv.join(" ");
-    assert_eq!(argv, "tar -xf /s/tools/x/t.tar.gz -C /s/tools/x --no-same-owner --strip-components=1");
+    let argv: Vec<_> = home.programs.seen().iter().map(|program| program.argv.join(" ")).collect();
+    assert_eq!(argv[0], "tar -tvf /s/tools/x/t.tar.gz", "it is looked at first");
+    assert_eq!(argv[1], "tar -xf /s/tools/x/t.tar.gz -C /s/tools/x --no-same-owner --strip-components=1");
+}
+
+#[test]
+fn an_archive_with_a_link_is_not_unpacked() {
+    let home = home(|program| {
+        let line = "lrwxrwxrwx root/root 0 2026-11-22 10:00 a -> /etc";
+        program.on_line.as_ref().into_iter().for_each(|hear| hear(line));
+        (Duration::ZERO, Finished { ending: Ending::Exited(0), stdout: String::new(), stderr: String::new() })
+    });
+    let http = ScriptedHttp::new(&home.bench.world.clock, |_| Script::answer(200, "tar"));
+    let sys = Sys { http: Rc::new(http), ..home.sys.clone() };
+    let outcome = home.install("{}", "{kind:'download',url:'https://a/t.tar.gz',archive:'tar.gz'}", &sys);
+    assert!(!outcome.ok && outcome.message.contains("links or devices"), "{}", outcome.message);
+    assert_eq!(home.programs.seen().len(), 1);
 }

@@ -12,6 +12,7 @@ pub mod ledger;
 pub mod lines;
 mod node_names;
 pub mod node_pairs;
+pub mod rolling;
 pub mod saver;
 mod session_checkpoint;
 pub mod session_entry;

@@ -12,6 +12,7 @@ use crate::config::agents::Agent;
 use crate::error::Error;
 use crate::gateway::Gateway;
 use crate::gateway::post::{Memory, Post};
+use crate::runs::asker::Asker;
 use crate::runs::listener::Listener;
 use crate::runs::run::{End, Origin, Outcome, Run, Stop};
 use crate::stores::SessionKey;
@@ -120,6 +121,7 @@ impl Turn {
             timeout: limit,
             extra_system_prompt: built.instructions,
             origin: Origin::Agent,
+            asker: Asker::Operator("http".to_owned()),
             label: None,
             reach: None,
             renews: false,

@@ -6,6 +6,8 @@ use serde_json::{Map, Value, json};
 
 use super::{Answer, At, Call, Guard, Route, Verb, invalid, json_answer};
 use crate::limits::TOOLS_INVOKE_BYTES;
+use crate::runs::asker::Asker;
+use crate::runs::tools::Scene;
 use crate::wire::message::text_of;
 
 /// Rows.
@@ -37,12 +39,18 @@ async fn answer(call: Call) -> Result<Answer, Box<Answer>> {
     let gateway = &call.gateway;
     let key = gateway.session_key(text("sessionKey").unwrap_or(MAIN)).map_err(|error| wrong(&error.message))?;
     let tools = &gateway.runs.context().tools;
+    let scene = Scene {
+        agent_id: gateway.agent_of(&key),
+        session: key,
+        run_id: format!("http-{}", gateway.sys.chance.uuid()),
+        asker: Asker::Operator("http".to_owned()),
+    };
     let is_allowed = gateway.config.get().gateway.tools_allow.iter().any(|allowed| allowed == name);
-    if !is_allowed || !tools.offered(&key).iter().any(|tool| tool.name == name) {
+    if !is_allowed || !tools.offered(&scene).iter().any(|tool| tool.name == name) {
         return Err(failed(StatusCode::NOT_FOUND, "not_found", &format!("Tool not available: {name}")));
     }
-    log::info!("{}: /tools/invoke {name} for {key}", call.origin.address);
-    let output = tools.call(&key, name, &Value::Object(arguments)).await;
+    log::info!("{}: /tools/invoke {name} for {}", call.origin.address, scene.session);
+    let output = tools.call(&scene, name, &Value::Object(arguments)).await;
     if output.is_error {
         return Err(failed(StatusCode::BAD_REQUEST, "tool_error", &text_of(&output.content)));
     }

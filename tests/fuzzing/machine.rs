@@ -98,7 +98,7 @@ impl Machine {
                 weakness: None,
             },
             journal: Arc::new(Journal::new(&journal, Box::new(io::sink()), || NOW_MS)),
-            tools: Rc::new(NoTools),
+            tools: Some(Rc::new(NoTools)),
         };
         app::assemble(start).expect("an empty state loads")
     }

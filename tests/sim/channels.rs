@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::client::{Client, Who};
 use super::home::{Furnishing, Home};
-use super::provider::says;
+use super::provider::{says, stalls};
 
 /// A home with the test channel, and the prompts that its model got.
 struct House {
@@ -100,10 +100,83 @@ fn a_stranger_gets_a_code_once_and_no_answer_before_the_owner_agrees() {
     house.send(&client, "echo/eve:hello?", "b");
     assert_eq!(house.outbox(&client, "o2")[0].1, "ring", "no second code");
     assert!(house.prompts.borrow().is_empty());
-    let gateway = house.home.gateway();
-    assert_eq!(gateway.channels.strangers().approve(&code).unwrap().sender_id, "eve");
+    assert_eq!(client.events("channels.pair.requested")[0]["code"], code.as_str());
+    let lower = json!({"code": code.to_lowercase()});
+    let approved = house.call(&client, "p", "channels.pair.approve", lower.clone());
+    assert_eq!(approved["payload"]["person"]["senderId"], "eve");
+    assert_eq!(house.call(&client, "p2", "channels.pair.approve", lower)["error"]["code"], "INVALID_REQUEST");
+    assert_eq!(client.events("channels.pair.resolved")[0]["decision"], "approved");
+    house.home.run_ms(2000);
+    assert!(house.outbox(&client, "o3")[0].1.contains("let you in"));
     house.send(&client, "echo/eve:now?", "c");
-    assert_eq!(house.outbox(&client, "o3")[0], ("eve".to_owned(), "Two eggs.".to_owned()));
+    assert_eq!(house.outbox(&client, "o4")[0], ("eve".to_owned(), "Two eggs.".to_owned()));
+}
+
+#[test]
+fn three_strangers_wait_on_a_channel_and_a_fourth_hears_nothing() {
+    let house = House::new("{loopback:{}}");
+    let client = house.home.admit(Who::native());
+    for name in ["a", "b", "c", "d"] {
+        house.send(&client, &format!("echo/{name}:let me in"), name);
+    }
+    let told: Vec<_> = house.outbox(&client, "o").into_iter().filter(|(_, text)| text.contains("code")).collect();
+    assert_eq!(told.iter().map(|(to, _)| to.as_str()).collect::<Vec<_>>(), ["c", "b", "a"]);
+    let people = house.call(&client, "l", "channels.pair.list", json!({}));
+    assert_eq!(people["payload"]["pending"].as_array().map(Vec::len), Some(3));
+    let first = people["payload"]["pending"][0]["code"].clone();
+    house.call(&client, "r", "channels.pair.reject", json!({"code": first}));
+    house.send(&client, "echo/d:and now?", "e");
+    assert!(house.outbox(&client, "o2")[0].1.contains("code"));
+}
+
+#[test]
+fn a_message_that_was_taken_is_answered_after_a_power_cut_once() {
+    for cut_after_ms in [1500, 3000, 30_000] {
+        let asked: Rc<RefCell<usize>> = Rc::default();
+        let count = Rc::clone(&asked);
+        let furnishing = Furnishing::new(3, move |request| {
+            *count.borrow_mut() += 1;
+            // The first question is never answered to its end.
+            if *count.borrow() == 1 { stalls(request, "Two") } else { says(request, "Two eggs.") }
+        });
+        let mut house = House { home: Home::new(Furnishing { channels: OPEN, ..furnishing }), prompts: Rc::default() };
+        let client = house.home.admit(Who::native());
+        let params =
+            json!({"channel": "loopback", "to": "echo/ann:how many?", "message": "ring", "idempotencyKey": "a"});
+        house.call(&client, "a", "send", params);
+        house.home.run_ms(cut_after_ms);
+        house.home.power_cut();
+        house.home.run_ms(5000);
+        let client = house.home.admit(Who::native());
+        assert_eq!(house.outbox(&client, "o"), [("ann".to_owned(), "Two eggs.".to_owned())], "{cut_after_ms}");
+        assert_eq!(*asked.borrow(), 2);
+        house.home.power_cut();
+        house.home.run_ms(5000);
+        let client = house.home.admit(Who::native());
+        assert!(house.outbox(&client, "o").is_empty(), "nothing is owed any more");
+        let history = house.call(&client, "h", "chat.history", json!({"sessionKey": "main"}));
+        let messages = history["payload"]["messages"].as_array().unwrap().clone();
+        assert_eq!(messages.iter().filter(|message| message["role"] == "user").count(), 1);
+    }
+}
+
+#[test]
+fn a_message_that_ends_the_gateway_again_and_again_is_given_up_with_a_word() {
+    let furnishing = Furnishing::new(3, |request| stalls(request, "Two"));
+    let mut house = House { home: Home::new(Furnishing { channels: OPEN, ..furnishing }), prompts: Rc::default() };
+    let client = house.home.admit(Who::native());
+    let params = json!({"channel": "loopback", "to": "echo/ann:how many?", "message": "ring", "idempotencyKey": "a"});
+    house.call(&client, "a", "send", params);
+    house.home.run_ms(2000);
+    for _ in 0..3 {
+        house.home.power_cut();
+        house.home.run_ms(2000);
+    }
+    let client = house.home.admit(Who::native());
+    house.home.run_ms(2000);
+    let told = house.outbox(&client, "o");
+    assert_eq!((told.len(), told[0].0.as_str()), (1, "ann"));
+    assert!(told[0].1.contains("Please send it again"), "{told:?}");
 }
 
 #[test]

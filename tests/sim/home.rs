@@ -57,7 +57,7 @@ pub struct Furnishing {
     /// The model provider.
     pub play: Play,
     /// What agents may do.
-    pub tools: Rc<dyn Tools>,
+    pub tools: Option<Rc<dyn Tools>>,
     /// The configuration's `cron` and `agents.defaults.heartbeat`.
     pub own_accord: (&'static str, &'static str),
     /// The configuration's `channels`.
@@ -72,7 +72,7 @@ impl Furnishing {
             limits: Vec::new(),
             runs_at_once: 4,
             play: Rc::new(play),
-            tools: Rc::new(NoTools),
+            tools: Some(Rc::new(NoTools)),
             own_accord: ("{}", "{}"),
             channels: "{}",
         }
@@ -282,7 +282,7 @@ fn start(
             weakness: None,
         },
         journal: Arc::new(Journal::new(&silent(places), Box::new(io::sink()), || START_MS)),
-        tools: Rc::clone(&furnishing.tools),
+        tools: furnishing.tools.clone(),
         launch: Rc::new(Launch::new(places.clone(), BTreeMap::new())),
         included: Vec::new(),
         kept: Default::default(),

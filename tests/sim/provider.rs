@@ -4,8 +4,7 @@ use std::cell::RefCell;
 use std::time::Duration;
 
 use barnacle::runs::providers::ToolSpec;
-use barnacle::runs::tools::{ToolOutput, Tools};
-use barnacle::stores::SessionKey;
+use barnacle::runs::tools::{Scene, ToolOutput, Tools};
 use barnacle::sys::LocalFuture;
 use barnacle::sys::http::{HttpError, Request};
 use barnacle::sys::sim::http::{Ending, Script};
@@ -174,7 +173,7 @@ fn cut(dice: &mut fastrand::Rng, request: &Request, ending: Ending) -> Script {
 pub struct Echo;
 
 impl Tools for Echo {
-    fn offered(&self, _session: &SessionKey) -> Vec<ToolSpec> {
+    fn offered(&self, _scene: &Scene) -> Vec<ToolSpec> {
         vec![ToolSpec {
             name: "echo".to_owned(),
             description: "Echoes.".to_owned(),
@@ -182,7 +181,7 @@ impl Tools for Echo {
         }]
     }
 
-    fn call(&self, _session: &SessionKey, name: &str, arguments: &Value) -> LocalFuture<'static, ToolOutput> {
+    fn call(&self, _scene: &Scene, name: &str, arguments: &Value) -> LocalFuture<'static, ToolOutput> {
         let text = format!("{name}: {arguments}");
         Box::pin(async move {
             smol::future::yield_now().await;

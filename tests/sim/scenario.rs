@@ -61,7 +61,7 @@ impl Scenario {
         let mut dice = fastrand::Rng::with_seed(seed);
         let moody = Moody::new(dice.u64(..));
         let mut furnishing = Furnishing::new(dice.u64(..), move |request| moody.answer(request));
-        furnishing.tools = Rc::new(Echo);
+        furnishing.tools = Some(Rc::new(Echo));
         if dice.bool() {
             furnishing.limits = TIGHT.iter().filter(|_| dice.bool()).copied().flatten().copied().collect();
         }

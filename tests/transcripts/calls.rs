@@ -193,7 +193,7 @@ impl<'a> Calls<'a> {
             _ => {}
         }
         let is_expected = self.runs.contains(&run) && WITHOUT_EVENTS.iter().all(|(without, _)| *without != run);
-        // The agents of this version have no tools.
+        // The model that plays here calls no tools.
         if !is_expected || kind.contains("tool") || !self.seen.insert((run.clone(), rough(&kind))) {
             return;
         }

@@ -35,11 +35,24 @@ pub(crate) fn play(file: &str, lines: &[Value], findings: &mut Findings) {
             ask["thinking"] = "low".into();
         }
         client.call("agent", &ask);
-        let (our_path, ours) = model.asked.recv_timeout(super::PATIENCE).unwrap();
+        let (our_path, mut ours) = model.asked.recv_timeout(super::PATIENCE).unwrap();
         assert_eq!(our_path, path);
+        ours["tools"] = summary(&ours["tools"]);
+        if ours["tools"]["one_entry_keys"] != body["tools"]["one_entry_keys"] {
+            findings.add(file, path, &format!("a tool has {}", ours["tools"]["one_entry_keys"]));
+        }
         findings.compare(file, path, body, &ours);
         client.call("agent.wait", &json!({"runId": run, "timeoutMs": 5000}));
         // Further tries ask the same.
         while model.asked.try_recv().is_ok() {}
     }
+}
+
+/// Tools as the recordings tell of them.
+fn summary(tools: &Value) -> Value {
+    let entries: Vec<_> = tools.as_array().unwrap().iter().map(|tool| tool.get("function").unwrap_or(tool)).collect();
+    let names: Vec<_> = entries.iter().map(|entry| &entry["name"]).collect();
+    let mut keys: Vec<_> = entries[0].as_object().unwrap().keys().collect();
+    keys.sort();
+    json!({"count": names.len(), "names": names, "json_bytes": tools.to_string().len(), "one_entry_keys": keys})
 }
