@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
+use barnacle::events::EVENTS;
 use barnacle::events::budget::Budget;
 use barnacle::events::outbox::Outbox;
 use barnacle::events::peer::{Admission, Peer};
@@ -11,78 +12,56 @@ use barnacle::rpc::{Table, access};
 use barnacle::wire::handshake::{Client, Grant, Role, Way};
 use barnacle::wire::{DIALECTS, Dialect};
 
-/// The reference's scope of each method (connection.md 4.2), with the guide's wider rules in both dialects
-/// (docs/dialects.md).
+/// The reference's methods in the order of its hello-ok (connection.md 2.4), ours behind them, and last those that it
+/// hides; each with its scope (4.2) and the guide's wider rules in both dialects (docs/dialects.md).
 const REFERENCE: &[(&str, &str)] = &[
     ("health", "read"),
-    ("status", "read"),
-    ("system-presence", "read"),
-    ("system-event", "admin"),
-    ("connect", "admin"),
     ("logs.tail", "read"),
+    ("channels.status", "read"),
+    ("channels.logout", "admin"),
+    ("status", "read"),
     ("usage.status", "read"),
     ("usage.cost", "read"),
-    ("config.get", "read"),
-    ("config.set", "admin"),
-    ("config.apply", "admin"),
-    ("config.patch", "admin"),
-    ("config.schema", "read"),
-    ("wizard.start", "admin"),
-    ("wizard.next", "admin"),
-    ("wizard.cancel", "admin"),
-    ("wizard.status", "admin"),
-    ("update.run", "admin"),
-    ("skills.status", "read"),
-    ("skills.bins", "node or read"),
-    ("skills.install", "admin"),
-    ("skills.update", "admin"),
-    ("models.list", "read"),
-    ("agents.list", "read"),
-    ("agent.identity.get", "read"),
-    ("sessions.list", "read"),
-    ("sessions.preview", "read"),
-    ("sessions.resolve", "admin"),
-    ("sessions.patch", "write"),
-    ("sessions.reset", "write"),
-    ("sessions.delete", "write"),
-    ("sessions.compact", "write"),
-    ("exec.approvals.get", "admin"),
-    ("exec.approvals.set", "admin"),
-    ("exec.approvals.node.get", "admin"),
-    ("exec.approvals.node.set", "admin"),
-    ("exec.approval.request", "approvals"),
-    ("exec.approval.resolve", "approvals"),
-    ("talk.mode", "write"),
-    ("voicewake.get", "read"),
-    ("voicewake.set", "write"),
     ("tts.status", "read"),
     ("tts.providers", "read"),
     ("tts.enable", "write"),
     ("tts.disable", "write"),
     ("tts.convert", "write"),
     ("tts.setProvider", "write"),
-    ("web.login.start", "admin"),
-    ("web.login.wait", "admin"),
-    ("node.list", "read"),
-    ("node.describe", "read"),
-    ("node.rename", "pairing"),
-    ("node.invoke", "write"),
-    ("node.invoke.result", "node"),
-    ("node.event", "node"),
-    ("agent", "write"),
-    ("agent.wait", "write"),
-    ("chat.history", "read"),
-    ("chat.abort", "write"),
-    ("chat.send", "write"),
-    ("chat.inject", "admin"),
-    ("channels.status", "read"),
-    ("channels.logout", "admin"),
-    ("channels.pair.list", "pairing"),
-    ("channels.pair.approve", "pairing"),
-    ("channels.pair.reject", "pairing"),
-    ("channels.pair.remove", "pairing"),
-    ("send", "write"),
-    ("poll", "write"),
+    ("config.get", "read"),
+    ("config.set", "admin"),
+    ("config.apply", "admin"),
+    ("config.patch", "admin"),
+    ("config.schema", "read"),
+    ("exec.approvals.get", "admin"),
+    ("exec.approvals.set", "admin"),
+    ("exec.approvals.node.get", "admin"),
+    ("exec.approvals.node.set", "admin"),
+    ("exec.approval.request", "approvals"),
+    ("exec.approval.resolve", "approvals"),
+    ("wizard.start", "admin"),
+    ("wizard.next", "admin"),
+    ("wizard.cancel", "admin"),
+    ("wizard.status", "admin"),
+    ("talk.mode", "write"),
+    ("models.list", "read"),
+    ("agents.list", "read"),
+    ("skills.status", "read"),
+    ("skills.bins", "node or read"),
+    ("skills.install", "admin"),
+    ("skills.update", "admin"),
+    ("update.run", "admin"),
+    ("voicewake.get", "read"),
+    ("voicewake.set", "write"),
+    ("sessions.list", "read"),
+    ("sessions.preview", "read"),
+    ("sessions.patch", "write"),
+    ("sessions.reset", "write"),
+    ("sessions.delete", "write"),
+    ("sessions.compact", "write"),
+    ("last-heartbeat", "read"),
+    ("set-heartbeats", "admin"),
+    ("wake", "write"),
     ("node.pair.request", "pairing"),
     ("node.pair.list", "pairing"),
     ("node.pair.approve", "pairing"),
@@ -91,9 +70,14 @@ const REFERENCE: &[(&str, &str)] = &[
     ("device.pair.list", "pairing"),
     ("device.pair.approve", "pairing"),
     ("device.pair.reject", "pairing"),
-    ("device.pair.remove", "pairing"),
     ("device.token.rotate", "pairing"),
     ("device.token.revoke", "pairing"),
+    ("node.rename", "pairing"),
+    ("node.list", "read"),
+    ("node.describe", "read"),
+    ("node.invoke", "write"),
+    ("node.invoke.result", "node"),
+    ("node.event", "node"),
     ("cron.list", "read"),
     ("cron.status", "read"),
     ("cron.add", "admin"),
@@ -101,14 +85,53 @@ const REFERENCE: &[(&str, &str)] = &[
     ("cron.remove", "admin"),
     ("cron.run", "admin"),
     ("cron.runs", "read"),
-    ("last-heartbeat", "read"),
-    ("set-heartbeats", "admin"),
-    ("wake", "write"),
+    ("system-presence", "read"),
+    ("system-event", "admin"),
+    ("send", "write"),
+    ("agent", "write"),
+    ("agent.identity.get", "read"),
+    ("agent.wait", "write"),
+    ("chat.history", "read"),
+    ("chat.abort", "write"),
+    ("chat.send", "write"),
+    ("device.pair.remove", "pairing"),
+    ("channels.pair.list", "pairing"),
+    ("channels.pair.approve", "pairing"),
+    ("channels.pair.reject", "pairing"),
+    ("channels.pair.remove", "pairing"),
     ("audit.list", "admin"),
+    ("connect", "admin"),
+    ("sessions.resolve", "admin"),
+    ("chat.inject", "admin"),
+    ("poll", "write"),
+    ("web.login.start", "admin"),
+    ("web.login.wait", "admin"),
 ];
 
 /// Methods that the reference doesn't list in hello-ok though they can be called.
 const HIDDEN: [&str; 6] = ["connect", "sessions.resolve", "chat.inject", "poll", "web.login.start", "web.login.wait"];
+
+/// The reference's events in the order of its hello-ok (connection.md 2.4).
+const REFERENCE_EVENTS: [&str; 18] = [
+    "connect.challenge",
+    "agent",
+    "chat",
+    "presence",
+    "tick",
+    "talk.mode",
+    "shutdown",
+    "health",
+    "heartbeat",
+    "cron",
+    "node.pair.requested",
+    "node.pair.resolved",
+    "node.invoke.request",
+    "device.pair.requested",
+    "device.pair.resolved",
+    "voicewake.changed",
+    "exec.approval.requested",
+    "exec.approval.resolved",
+];
 
 fn peer(dialect: &'static dyn Dialect, role: Role, scopes: &[&str]) -> Peer {
     let client = Client {
@@ -241,6 +264,15 @@ fn each_dialect_lists_what_its_documents_promise() {
             assert_eq!(listed.contains(&name), !hidden && name != "connect", "{name} on {}", dialect.name());
         }
     }
+}
+
+#[test]
+fn native_hello_ok_lists_methods_and_events_in_the_references_order_and_ours_behind_them() {
+    let native = DIALECTS[0];
+    let reference: Vec<_> = REFERENCE.iter().map(|(name, _)| *name).filter(|name| !HIDDEN.contains(name)).collect();
+    assert_eq!(Table::new(GROUPS).listed(native), reference);
+    let events: Vec<_> = EVENTS.iter().map(|kind| native.event_name(kind)).collect();
+    assert!(events.starts_with(&REFERENCE_EVENTS), "{events:?}");
 }
 
 #[test]

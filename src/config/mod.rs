@@ -15,6 +15,7 @@ mod current;
 mod edit;
 pub mod file;
 pub mod first_start;
+mod form;
 pub mod gateway;
 pub mod generations;
 pub mod heartbeat;

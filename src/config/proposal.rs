@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::file::Standing;
 use super::redact::{self, Stray};
-use super::{Problem, Reading, edit, old_layout, tree};
+use super::{Problem, Reading, edit, form, old_layout, tree};
 
 /// What a client sends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,11 +67,18 @@ pub fn propose(
     let old = read(text);
     let text = match change {
         Change::Whole(raw) => {
-            tree::read_any(raw, 0).map_err(|wrong| syntax(raw, wrong))?;
-            redact::restore_text(raw, text, &[&old.parsed, &old.merged])?
+            let node = tree::read_any(raw, 0).map_err(|wrong| syntax(raw, wrong))?;
+            match node.and_then(|node| form::changes(&node.to_json(), &old)) {
+                Some(changes) => patched(text, changes, &old, read)?,
+                None => redact::restore_text(raw, text, &[&old.parsed, &old.merged])?,
+            }
         }
         Change::Patch(_) if !current.garbled.is_empty() => return Err(Refusal::Broken),
-        Change::Patch(raw) => patched(text, raw, &old, read)?,
+        Change::Patch(raw) => {
+            let node = tree::read_any(raw, 0).map_err(|wrong| syntax(raw, wrong))?;
+            let patch = node.map_or_else(|| Value::Object(serde_json::Map::new()), |node| node.to_json());
+            patched(text, patch, &old, read)?
+        }
     };
     let mut reading = read(&text);
     match &mut reading.outcome {
@@ -80,9 +87,7 @@ pub fn propose(
     }
 }
 
-fn patched(current: &str, raw: &str, old: &Reading, read: &dyn Fn(&str) -> Reading) -> Result<String, Refusal> {
-    let node = tree::read_any(raw, 0).map_err(|wrong| syntax(raw, wrong))?;
-    let mut patch = node.map_or_else(|| Value::Object(serde_json::Map::new()), |node| node.to_json());
+fn patched(current: &str, mut patch: Value, old: &Reading, read: &dyn Fn(&str) -> Reading) -> Result<String, Refusal> {
     if !patch.is_object() {
         return Err(Refusal::NotObject);
     }

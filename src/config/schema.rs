@@ -27,7 +27,7 @@ const SECTIONS: &[(&str, &str)] = &[
 /// The schema (draft 7). Keys that it doesn't name are allowed: they are kept, with a warning.
 #[must_use]
 pub fn schema() -> Value {
-    let mut schema = node("");
+    let mut schema = node("").unwrap_or_default();
     if let Value::Object(entries) = &mut schema {
         entries.insert("$schema".to_owned(), "http://json-schema.org/draft-07/schema#".into());
         entries.insert("title".to_owned(), "BarnacleConfig".into());
@@ -69,29 +69,32 @@ pub fn hints() -> Value {
     Value::Object(hints)
 }
 
-/// The schema of what stands at a pattern.
-fn node(pattern: &str) -> Value {
-    let Some(here) = place(pattern) else { return json!({}) };
+/// The schema of what stands at a pattern; none where anything goes. Forms can't show a node without a type, nor one
+/// whose further names may have any value, so neither is spelled out: what a schema doesn't name is allowed.
+fn node(pattern: &str) -> Option<Value> {
+    let here = place(pattern)?;
     let mut forms = Vec::new();
-    forms.extend(here.value.map(|value| leaf(pattern, value)));
+    forms.extend(here.value.filter(|value| *value != Type::Anything).map(|value| leaf(pattern, value)));
     if here.list {
-        forms.push(json!({"type": "array", "items": node(&format!("{pattern}[]"))}));
+        forms.extend(node(&format!("{pattern}[]")).map(|items| json!({"type": "array", "items": items})));
     }
     if here.object {
-        let names = names_below(pattern).into_iter().map(|name| (name.to_owned(), node(&join(pattern, name))));
-        let properties: Map<String, Value> = names.collect();
-        let any = join(pattern, "*");
-        let further = if place(&any).is_some() { node(&any) } else { Value::Bool(pattern != LIMITS) };
-        forms.push(json!({"type": "object", "properties": properties, "additionalProperties": further}));
-    }
-    match (forms.pop(), forms.is_empty()) {
-        (Some(only), true) => only,
-        (Some(last), false) => {
-            forms.push(last);
-            json!({"anyOf": forms})
+        let names = names_below(pattern).into_iter();
+        let properties: Map<String, Value> =
+            names.filter_map(|name| Some((name.to_owned(), node(&join(pattern, name))?))).collect();
+        let mut object = json!({"type": "object", "properties": properties});
+        let further = if pattern == LIMITS { Some(Value::Bool(false)) } else { node(&join(pattern, "*")) };
+        if let (Value::Object(entries), Some(further)) = (&mut object, further) {
+            entries.insert("additionalProperties".to_owned(), further);
         }
-        (None, _) => json!({}),
+        forms.push(object);
     }
+    let last = forms.pop()?;
+    if forms.is_empty() {
+        return Some(last);
+    }
+    forms.push(last);
+    Some(json!({"anyOf": forms}))
 }
 
 fn leaf(pattern: &str, value: Type) -> Value {
@@ -151,8 +154,23 @@ mod tests {
             Some(2)
         );
         assert_eq!(at("properties/channels/additionalProperties/properties/botToken/type"), "string");
-        assert_eq!(at("properties/plugins"), json!({}));
-        assert_eq!(at("additionalProperties"), true);
+    }
+
+    #[test]
+    fn nothing_in_the_schema_is_without_a_type() {
+        fn check(node: &Value, path: &str) {
+            let is_known = ["type", "enum", "anyOf"].iter().any(|key| node.get(key).is_some());
+            assert!(is_known || *node == Value::Bool(false), "{path}: {node}");
+            assert_ne!(node["additionalProperties"], true, "{path}");
+            let below = node["properties"].as_object().into_iter().flatten();
+            below.for_each(|(name, node)| check(node, &format!("{path}/{name}")));
+            for key in ["items", "additionalProperties"] {
+                node.get(key).into_iter().for_each(|node| check(node, &format!("{path}/{key}")));
+            }
+            node["anyOf"].as_array().into_iter().flatten().for_each(|node| check(node, &format!("{path}/anyOf")));
+        }
+        check(&schema(), "");
+        assert_eq!(at("properties/plugins"), Value::Null);
     }
 
     #[test]

@@ -21,25 +21,25 @@ use crate::wire::message::Block;
 use crate::wire::shape::{int, text, text_within};
 use crate::wire::thinking::ThinkingLevel;
 
-/// Rows.
-pub const METHODS: &[Method] = &[
-    Method {
-        name: "agent",
-        aliases: &[],
-        access: Access::Write,
-        listed: true,
-        doc: "Runs an agent on a message: answers `accepted` at once and again when the run has ended; events show its progress.",
-        handler: later!(agent),
-    },
-    Method {
-        name: "agent.wait",
-        aliases: &[],
-        access: Access::Write,
-        listed: true,
-        doc: "Waits for the end of a run, whichever method started it.",
-        handler: later!(wait),
-    },
-];
+/// The run.
+pub const AGENT: &[Method] = &[Method {
+    name: "agent",
+    aliases: &[],
+    access: Access::Write,
+    listed: true,
+    doc: "Runs an agent on a message: answers `accepted` at once and again when the run has ended; events show its progress.",
+    handler: later!(agent),
+}];
+
+/// Its end.
+pub const WAIT: &[Method] = &[Method {
+    name: "agent.wait",
+    aliases: &[],
+    access: Access::Write,
+    listed: true,
+    doc: "Waits for the end of a run, whichever method started it.",
+    handler: later!(wait),
+}];
 
 /// Kind of remembered answers (methods.md 1.3).
 const KIND: &str = "agent";

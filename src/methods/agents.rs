@@ -7,7 +7,7 @@ use crate::rpc::{Cx, Method};
 use crate::wire::Access;
 use crate::wire::shape::text;
 
-/// Rows.
+/// Models and agents.
 pub const METHODS: &[Method] = &[
     Method {
         name: "models.list",
@@ -25,15 +25,17 @@ pub const METHODS: &[Method] = &[
         doc: "Lists the agents and which one answers by default.",
         handler: now!(list),
     },
-    Method {
-        name: "agent.identity.get",
-        aliases: &[],
-        access: Access::Read,
-        listed: true,
-        doc: "Tells an agent's name and picture for a chat header.",
-        handler: now!(identity),
-    },
 ];
+
+/// How an agent shows itself.
+pub const IDENTITY: &[Method] = &[Method {
+    name: "agent.identity.get",
+    aliases: &[],
+    access: Access::Read,
+    listed: true,
+    doc: "Tells an agent's name and picture for a chat header.",
+    handler: now!(identity),
+}];
 
 crate::wire! {
     /// No params.

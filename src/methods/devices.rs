@@ -15,7 +15,7 @@ use crate::wire::Access;
 use crate::wire::handshake::{Role, STRINGS, Way};
 use crate::wire::shape::text;
 
-/// Rows.
+/// Those of the reference.
 pub const METHODS: &[Method] = &[
     Method {
         name: "device.pair.list",
@@ -42,14 +42,6 @@ pub const METHODS: &[Method] = &[
         handler: later!(reject),
     },
     Method {
-        name: "device.pair.remove",
-        aliases: &[],
-        access: Access::Pairing,
-        listed: true,
-        doc: "Forgets a paired device, ends its tokens and closes its connections.",
-        handler: later!(remove),
-    },
-    Method {
         name: "device.token.rotate",
         aliases: &[],
         access: Access::PairingOrOwnDevice,
@@ -66,6 +58,16 @@ pub const METHODS: &[Method] = &[
         handler: later!(revoke),
     },
 ];
+
+/// Our own.
+pub const REMOVAL: &[Method] = &[Method {
+    name: "device.pair.remove",
+    aliases: &[],
+    access: Access::Pairing,
+    listed: true,
+    doc: "Forgets a paired device, ends its tokens and closes its connections.",
+    handler: later!(remove),
+}];
 
 crate::wire! {
     /// No params.

@@ -23,6 +23,14 @@ use crate::{later, now};
 /// Rows.
 pub const METHODS: &[Method] = &[
     Method {
+        name: "node.rename",
+        aliases: &["nodes.rename"],
+        access: Access::Pairing,
+        listed: true,
+        doc: "Gives a node another name.",
+        handler: later!(rename),
+    },
+    Method {
         name: "node.list",
         aliases: &["nodes.list"],
         access: Access::Read,
@@ -37,14 +45,6 @@ pub const METHODS: &[Method] = &[
         listed: true,
         doc: "Tells what is known of one node.",
         handler: now!(describe),
-    },
-    Method {
-        name: "node.rename",
-        aliases: &["nodes.rename"],
-        access: Access::Pairing,
-        listed: true,
-        doc: "Gives a node another name.",
-        handler: later!(rename),
     },
     Method {
         name: "node.invoke",

@@ -12,24 +12,28 @@ use crate::rpc::{Cx, Method};
 use crate::runs::choice;
 use crate::wire::Access;
 
-/// Rows.
-pub const METHODS: &[Method] = &[
-    Method {
-        name: "health",
-        aliases: &[],
-        access: Access::Read,
-        listed: true,
-        doc: "Tells whether the gateway is well: status, uptime, agents and their sessions, storage.",
-        handler: now!(health),
-    },
-    Method {
-        name: "status",
-        aliases: &[],
-        access: Access::Read,
-        listed: true,
-        doc: "Tells what the gateway does: connections, runs, sessions, models, and how much it holds in memory.",
-        handler: now!(status),
-    },
+/// How the gateway is.
+pub const HEALTH: &[Method] = &[Method {
+    name: "health",
+    aliases: &[],
+    access: Access::Read,
+    listed: true,
+    doc: "Tells whether the gateway is well: status, uptime, agents and their sessions, storage.",
+    handler: now!(health),
+}];
+
+/// What the gateway does.
+pub const STATUS: &[Method] = &[Method {
+    name: "status",
+    aliases: &[],
+    access: Access::Read,
+    listed: true,
+    doc: "Tells what the gateway does: connections, runs, sessions, models, and how much it holds in memory.",
+    handler: now!(status),
+}];
+
+/// Who is there.
+pub const PRESENCE: &[Method] = &[
     Method {
         name: "system-presence",
         aliases: &[],
@@ -46,15 +50,17 @@ pub const METHODS: &[Method] = &[
         doc: "Reports about a client: its presence entry is updated and everyone hears of it.",
         handler: now!(event),
     },
-    Method {
-        name: "connect",
-        aliases: &[],
-        access: Access::Admin,
-        listed: false,
-        doc: "Is the handshake, so it is refused once the handshake is over.",
-        handler: now!(connect),
-    },
 ];
+
+/// The handshake, which comes too late.
+pub const CONNECT: &[Method] = &[Method {
+    name: "connect",
+    aliases: &[],
+    access: Access::Admin,
+    listed: false,
+    doc: "Is the handshake, so it is refused once the handshake is over.",
+    handler: now!(connect),
+}];
 
 crate::wire! {
     /// Params are ignored but for `probe`.

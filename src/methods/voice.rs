@@ -10,16 +10,18 @@ use crate::rpc::{Cx, Method};
 use crate::wire::Access;
 use crate::{later, now};
 
-/// Rows.
-pub const METHODS: &[Method] = &[
-    Method {
-        name: "talk.mode",
-        aliases: &[],
-        access: Access::Write,
-        listed: true,
-        doc: "Tells everyone that talk mode is on or off; nothing is stored.",
-        handler: now!(talk),
-    },
+/// Talking.
+pub const TALK: &[Method] = &[Method {
+    name: "talk.mode",
+    aliases: &[],
+    access: Access::Write,
+    listed: true,
+    doc: "Tells everyone that talk mode is on or off; nothing is stored.",
+    handler: now!(talk),
+}];
+
+/// The words that wake.
+pub const WAKE_WORDS: &[Method] = &[
     Method {
         name: "voicewake.get",
         aliases: &[],

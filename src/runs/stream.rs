@@ -14,6 +14,8 @@ use crate::wire::event::{AgentProgress, ChatState, ChatUpdate, Lifecycle, Payloa
 /// are spaced out, one millisecond for this many bytes of text, so that their sum stays in
 /// proportion to the time that the answer takes.
 const BYTES_PER_MS: usize = 256;
+/// What a model says when it has nothing to say (methods.md section 4): nobody sees or gets it.
+const SILENCE: &str = "NO_REPLY";
 /// An error text in a chat event is cut here (methods.md section 5).
 const ERROR_CHARS: usize = 240;
 
@@ -31,6 +33,8 @@ pub struct RunStream {
     text: String,
     /// What of it has not been sent.
     unsent: String,
+    /// What of it the listener has not heard.
+    unheard: String,
     thought: String,
     unsent_thought: String,
     last_assistant: Option<Duration>,
@@ -52,6 +56,7 @@ impl RunStream {
             guide_seq: 0,
             text: String::new(),
             unsent: String::new(),
+            unheard: String::new(),
             thought: String::new(),
             unsent_thought: String::new(),
             last_assistant: None,
@@ -72,14 +77,16 @@ impl RunStream {
         &self.text
     }
 
-    /// The model said more.
+    /// The model said more. What may still become the word for silence is held back.
     pub fn say(&mut self, delta: &str) {
-        if let Some(listener) = &self.listener {
-            listener.hear(delta, self.text.is_empty());
-        }
         self.flush_thought();
         self.text.push_str(delta);
         self.unsent.push_str(delta);
+        self.unheard.push_str(delta);
+        if SILENCE.starts_with(self.text.trim()) {
+            return;
+        }
+        self.let_hear();
         let now = self.sys.clock.elapsed();
         let pause = Duration::from_millis((self.text.len() / BYTES_PER_MS) as u64);
         if self.last_assistant.is_none_or(|last| now >= last + pause) {
@@ -141,11 +148,29 @@ impl RunStream {
         self.seq += 1;
     }
 
-    fn flush(&mut self) {
+    /// Tells what has not been told yet.
+    pub(super) fn flush(&mut self) {
         self.flush_thought();
-        if !self.unsent.is_empty() {
-            self.flush_text(self.sys.clock.elapsed());
+        if self.unsent.is_empty() {
+            return;
         }
+        if is_silence(&self.text) {
+            self.text.clear();
+            self.unsent.clear();
+            self.unheard.clear();
+        }
+        self.let_hear();
+        self.flush_text(self.sys.clock.elapsed());
+    }
+
+    fn let_hear(&mut self) {
+        if self.unheard.is_empty() {
+            return;
+        }
+        if let Some(listener) = &self.listener {
+            listener.hear(&self.unheard, self.text.len() == self.unheard.len());
+        }
+        self.unheard.clear();
     }
 
     fn flush_thought(&mut self) {
@@ -181,6 +206,11 @@ impl RunStream {
         self.guide_seq += 1;
         self.hub.emit(&AGENT, Payload::Agent(progress));
     }
+}
+
+/// Whether a model has said that it says nothing.
+pub(super) fn is_silence(text: &str) -> bool {
+    text.trim() == SILENCE
 }
 
 fn shorten(text: &str) -> String {

@@ -290,6 +290,18 @@ fn an_answer_is_durable_before_its_end_is_told() {
 }
 
 #[test]
+fn the_word_for_silence_is_shown_and_sent_to_nobody() {
+    let home = Home::with_model(vec![says(&["NO_", "REPLY", "\n"], 10), says(&["NO", " reply needed"], 10)]);
+    let silent = home.end_of(&home.chat("r1", "hi"));
+    assert!(silent.texts.is_empty());
+    assert_eq!(home.chat_states(), [("delta".to_owned(), String::new()), ("final".to_owned(), String::new())]);
+    assert!(home.events().last().unwrap()["payload"].get("message").is_none());
+    assert_eq!(home.transcript().iter().map(Message::text).collect::<Vec<_>>(), ["hi", "NO_REPLY\n"]);
+    home.end_of(&home.chat("r2", "hi"));
+    assert_eq!(home.last_state().1, "NO reply needed");
+}
+
+#[test]
 fn deltas_are_cumulative_and_at_least_150_ms_apart() {
     let words: Vec<String> = (0..40).map(|word| format!("w{word} ")).collect();
     let words: Vec<&str> = words.iter().map(String::as_str).collect();

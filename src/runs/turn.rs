@@ -16,7 +16,7 @@ use super::choice::{self, Candidate};
 use super::prompt;
 use super::providers::{Answer, Bounds, Delta, Fault, FaultKind, Finished, Prompt, ToolSpec};
 use super::run::{End, Origin, Outcome, Run, Stop};
-use super::stream::RunStream;
+use super::stream::{RunStream, is_silence};
 use super::tools::{Scene, ToolOutput};
 use crate::config::agents::Verbose;
 use crate::config::models::Model;
@@ -161,7 +161,7 @@ async fn rounds(cx: &Rc<Context>, run: &Run, stream: &mut RunStream, gathered: &
         let names = (provider.id.as_str(), model.id.as_str(), provider.api.name());
         own.push(record(cx, run, names, &finished, None)?);
         let text = text_of(&finished.content);
-        if !text.trim().is_empty() {
+        if !text.trim().is_empty() && !is_silence(&text) {
             gathered.texts.push(text);
         }
         let calls: Vec<_> = finished
@@ -414,7 +414,7 @@ async fn say_what_to_configure(
 fn keep_partial(cx: &Context, run: &Run, stream: &RunStream, gathered: &Gathered) {
     let text = stream.text();
     let is_recorded = gathered.texts.last().is_some_and(|last| last == text);
-    if text.is_empty() || is_recorded {
+    if text.is_empty() || is_recorded || is_silence(text) {
         return;
     }
     let finished = Finished {
@@ -431,6 +431,8 @@ fn keep_partial(cx: &Context, run: &Run, stream: &RunStream, gathered: &Gathered
 /// The last events of a run (methods.md 3.2 and section 5).
 fn announce(cx: &Context, run: &Run, stream: &mut RunStream, end: &End, started_at: u64, gathered: &Gathered) {
     let ended_at = cx.sys.clock.now_ms();
+    // What was held back is told, or turns out to be silence, before the end is.
+    stream.flush();
     let text = Some(stream.text().to_owned()).filter(|text| !text.is_empty());
     match end {
         End::Completed => {

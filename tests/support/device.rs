@@ -62,6 +62,19 @@ impl Ask {
         }
     }
 
+    /// What these params of a handshake ask for.
+    pub fn of(params: &Value) -> Self {
+        let text = |value: &Value| -> &'static str { String::leak(value.as_str().unwrap_or_default().to_owned()) };
+        let texts = |value: &Value| value.as_array().into_iter().flatten().map(text).collect();
+        Self {
+            client: (text(&params["client"]["id"]), text(&params["client"]["mode"])),
+            role: if params["role"].is_string() { text(&params["role"]) } else { "operator" },
+            scopes: texts(&params["scopes"]),
+            signs_nonce: params["device"]["nonce"].is_string(),
+            ..Self::phone().token(text(&params["auth"]["token"]))
+        }
+    }
+
     /// The same with another token.
     pub fn token(self, token: &str) -> Self {
         Self { token: token.to_owned(), ..self }

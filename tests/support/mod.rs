@@ -1,5 +1,5 @@
 //! The real binary, a real client, and a model that always says the same, for tests over real sockets.
-#![allow(dead_code, unreachable_pub, reason = "each test binary uses a part")]
+#![allow(dead_code, unreachable_pub, unused_imports, reason = "each test binary uses a part")]
 #![allow(
     clippy::disallowed_methods,
     clippy::unwrap_used,
@@ -9,8 +9,9 @@
 
 pub mod device;
 pub mod http;
+pub mod model;
 
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::io::{BufRead as _, BufReader};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -19,6 +20,7 @@ use std::time::{Duration, Instant};
 use async_tungstenite::tungstenite::client::{IntoClientRequest as _, client};
 use async_tungstenite::tungstenite::http::HeaderName;
 use async_tungstenite::tungstenite::{Message, WebSocket};
+pub use model::{ANSWER, FakeModel};
 use serde_json::{Value, json};
 
 /// The token of every test gateway.
@@ -161,8 +163,8 @@ impl Client {
                 break frame;
             }
         };
-        client.hello = if dialect == Dialect::Native { answer["payload"].clone() } else { answer };
-        assert_eq!(client.hello["type"], "hello-ok", "{}", client.hello);
+        client.hello = if dialect == Dialect::Native { answer["payload"].clone() } else { answer.clone() };
+        assert_eq!(client.hello["type"], "hello-ok", "{answer}");
         client
     }
 
@@ -209,11 +211,10 @@ impl Client {
 
     /// The next frame; a close is `{"close": [code, reason]}`.
     pub fn read(&mut self) -> Value {
-        match self.socket.read().unwrap() {
-            Message::Text(text) => serde_json::from_str(&text).unwrap(),
-            Message::Close(Some(close)) => json!({"close": [u16::from(close.code), close.reason.as_str()]}),
-            Message::Close(None) => json!({"close": [1005, ""]}),
-            _ => self.read(),
+        loop {
+            if let Some(frame) = frame_of(self.socket.read().unwrap()) {
+                return frame;
+            }
         }
     }
 
@@ -236,21 +237,34 @@ impl Client {
         self.response(&id)
     }
 
-    /// The next frame that fits, or `None` if none comes within that time after the last frame.
+    /// The next frame that fits, or `None` if none comes within that time after the last frame, or at all.
     pub fn find_within(&mut self, patience: Duration, fits: impl Fn(&Value) -> bool) -> Option<Value> {
-        self.socket.get_ref().set_read_timeout(Some(patience)).unwrap();
-        let found = loop {
+        loop {
             if let Some(index) = self.passed.iter().position(&fits) {
-                break Some(self.passed.remove(index));
+                return Some(self.passed.remove(index));
             }
+            let frame = self.next_within(patience)?;
+            if frame.get("close").is_some() && !fits(&frame) {
+                return None;
+            }
+            self.passed.push(frame);
+        }
+    }
+
+    /// The next frame, a close too, or `None` if none comes within that time.
+    pub fn next_within(&mut self, patience: Duration) -> Option<Value> {
+        self.socket.get_ref().set_read_timeout(Some(patience)).unwrap();
+        let frame = loop {
             match self.socket.read() {
-                Ok(Message::Text(text)) => self.passed.push(serde_json::from_str(&text).unwrap()),
-                Ok(Message::Close(_)) | Err(_) => break None,
-                Ok(_) => {}
+                Ok(message) => match frame_of(message) {
+                    Some(frame) => break Some(frame),
+                    None => continue,
+                },
+                Err(_) => break None,
             }
         };
         self.socket.get_ref().set_read_timeout(Some(PATIENCE)).unwrap();
-        found
+        frame
     }
 
     /// The close of the connection; what comes before it is passed over.
@@ -286,111 +300,12 @@ impl Client {
     }
 }
 
-/// A model server with the OpenAI chat interface that gives one answer, word by word.
-#[derive(Debug)]
-pub struct FakeModel {
-    pub port: u16,
-}
-
-/// What it says.
-pub const ANSWER: &str = "Hello from the fake model.";
-
-impl FakeModel {
-    /// Serves in the background for as long as the test runs. What the last line of the message contains
-    /// decides: `SLOW` is answered with a word every 50 ms for ten seconds, `LONG` for two seconds, `FAIL`
-    /// and `E401` with that status, `E500` with that one, `THINKTAG` with a thought in tags, `REASON` with
-    /// one beside the text.
-    pub fn start() -> Self {
-        let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
-        let port = listener.local_addr().unwrap().port();
-        std::thread::spawn(move || {
-            for stream in listener.incoming().flatten() {
-                std::thread::spawn(move || answer(stream));
-            }
-        });
-        Self { port }
-    }
-
-    /// A configuration that uses it.
-    pub fn config(&self) -> Value {
-        json!({
-            "models": {"providers": {"fake": {
-                "baseUrl": format!("http://127.0.0.1:{}/v1", self.port), "api": "openai-completions", "apiKey": "sk-fake-key",
-                "models": [{"id": "fake-gpt", "name": "Fake GPT", "contextWindow": 128_000, "maxTokens": 4096,
-                            "cost": {"input": 1.0, "output": 2.0, "cacheRead": 0.1, "cacheWrite": 0.0}}],
-            }}},
-            "agents": {"defaults": {"model": "fake/fake-gpt"}},
-            "session": {"reset": {"mode": "never"}},
-            "logging": {"level": "debug"},
-        })
-    }
-}
-
-/// One exchange. Errors end it: the gateway may hang up at any time.
-fn answer(mut stream: TcpStream) -> Option<()> {
-    let mut reader = BufReader::new(stream.try_clone().ok()?);
-    let mut length = 0;
-    loop {
-        let mut line = String::new();
-        reader.read_line(&mut line).ok()?;
-        if let Some(value) = line.to_ascii_lowercase().strip_prefix("content-length:") {
-            length = value.trim().parse().ok()?;
-        }
-        if line.trim().is_empty() {
-            break;
-        }
-    }
-    let mut body = vec![0; length];
-    reader.read_exact(&mut body).ok()?;
-    let body: Value = serde_json::from_slice(&body).ok()?;
-    let last = last_text(&body["messages"].as_array()?.last()?["content"])?;
-    let failure = match last.as_str() {
-        text if text.contains("FAIL") => Some(("401 Unauthorized", "invalid api key")),
-        text if text.contains("E401") => Some(("401 Unauthorized", "invalid x-api-key")),
-        text if text.contains("E500") => Some(("500 Internal Server Error", "Internal server error")),
+/// A message as JSON, unless it is one of the WebSocket's own.
+fn frame_of(message: Message) -> Option<Value> {
+    match message {
+        Message::Text(text) => Some(serde_json::from_str(&text).unwrap()),
+        Message::Close(Some(close)) => Some(json!({"close": [u16::from(close.code), close.reason.as_str()]})),
+        Message::Close(None) => Some(json!({"close": [1005, ""]})),
         _ => None,
-    };
-    if let Some((status, message)) = failure {
-        let error = json!({"error": {"message": message, "type": "invalid_request_error"}}).to_string();
-        let head = format!(
-            "HTTP/1.1 {status}\r\ncontent-type: application/json\r\nconnection: close\r\ncontent-length: {}\r\n\r\n",
-            error.len()
-        );
-        return stream.write_all(format!("{head}{error}").as_bytes()).ok();
     }
-    stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n").ok()?;
-    let mut say = |data: &Value| stream.write_all(format!("data: {data}\n\n").as_bytes()).ok();
-    let delta = |text: &str| json!({"choices": [{"index": 0, "delta": {"content": text}}]});
-    if last.contains("SLOW") || last.contains("LONG") {
-        for word in 0..if last.contains("SLOW") { 200 } else { 40 } {
-            say(&delta(&format!("w{word} ")))?;
-            std::thread::sleep(Duration::from_millis(50));
-        }
-    } else if last.contains("THINKTAG") {
-        say(&delta("<think>pondering the question</think>The answer "))?;
-        say(&delta("is 42."))?;
-    } else if last.contains("REASON") {
-        say(&json!({"choices": [{"index": 0, "delta": {"reasoning_content": "pondering "}}]}))?;
-        say(&json!({"choices": [{"index": 0, "delta": {"reasoning_content": "the question"}}]}))?;
-        say(&delta("The answer is 42."))?;
-    } else {
-        for word in ANSWER.split_inclusive(' ') {
-            say(&delta(word))?;
-        }
-    }
-    say(&json!({"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}))?;
-    say(&json!({"choices": [], "usage": {
-        "prompt_tokens": 1200, "completion_tokens": 34, "total_tokens": 1234, "prompt_tokens_details": {"cached_tokens": 200},
-    }}))?;
-    stream.write_all(b"data: [DONE]\n\n").ok()
-}
-
-/// The last paragraph of a message: what was said last, also where an unanswered message stands
-/// before it.
-fn last_text(content: &Value) -> Option<String> {
-    let text = match content {
-        Value::String(text) => text.as_str(),
-        blocks => blocks.as_array()?.last()?["text"].as_str()?,
-    };
-    text.lines().last().map(str::to_owned)
 }

@@ -6,9 +6,10 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
+use super::deviations::Findings;
+use super::inbox::Inbox;
 use super::support::device::{AWAY, Ask, Device};
 use super::support::{Client, Dialect, Gateway, TOKEN};
-use super::{Findings, PATIENCE};
 
 /// Events of which the others of the same kind may be more or fewer (the gateway's own rhythm).
 const RHYTHM: [&str; 4] = ["connect.challenge", "health", "presence", "tick"];
@@ -17,13 +18,17 @@ const RHYTHM: [&str; 4] = ["connect.challenge", "health", "presence", "tick"];
 pub(crate) struct Parties<'a> {
     file: &'a str,
     gateway: &'a Gateway,
-    clients: BTreeMap<String, Client>,
+    clients: BTreeMap<String, Inbox>,
     /// Parties that were turned away: the error and the close.
     refused: BTreeMap<String, (Value, Value)>,
+    /// Whether an operator beside the recording asks the nodes.
+    asks: bool,
     /// Headers of connections with a device.
     headers: &'static [(&'static str, &'static str)],
     /// Connection and recorded request id → our id, and the method.
     sent: BTreeMap<(String, String), (String, String)>,
+    /// What each party was told last: the how many-th frame, and what it was.
+    last: BTreeMap<String, (usize, String)>,
     /// Recorded texts → ours.
     names: BTreeMap<String, String>,
     findings: &'a mut Findings,
@@ -31,13 +36,18 @@ pub(crate) struct Parties<'a> {
 
 impl<'a> Parties<'a> {
     pub(crate) fn new(file: &'a str, gateway: &'a Gateway, findings: &'a mut Findings) -> Self {
-        let (clients, refused, sent, names) = Default::default();
-        Self { file, gateway, clients, refused, headers: &[], sent, names, findings }
+        let (clients, refused, sent, last, names) = Default::default();
+        Self { file, gateway, clients, refused, asks: false, headers: &[], sent, last, names, findings }
     }
 
     /// With devices that come from elsewhere.
     pub(crate) fn away(self) -> Self {
         Self { headers: AWAY, ..self }
+    }
+
+    /// With an operator beside the recording, who asks nodes what they were asked.
+    pub(crate) fn asked(self) -> Self {
+        Self { asks: true, ..self }
     }
 
     pub(crate) fn line(&mut self, line: &Value) {
@@ -47,7 +57,7 @@ impl<'a> Parties<'a> {
             ("c2s", _) => {
                 let method = frame["method"].as_str().unwrap();
                 let params = self.ours(&frame["params"]);
-                let id = self.client(party).request(method, &params);
+                let id = self.client(party).client.request(method, &params);
                 let key = (party.to_owned(), frame["id"].as_str().unwrap().to_owned());
                 self.sent.insert(key, (id, method.to_owned()));
             }
@@ -67,24 +77,17 @@ impl<'a> Parties<'a> {
                 changes["scopes"] = params["scopes"].clone();
             }
             let client = Client::connect_with(self.gateway.port, Dialect::Native, &changes);
-            self.clients.insert(party.to_owned(), client);
+            self.clients.insert(party.to_owned(), Inbox::new(client));
             return;
         }
-        let text = |value: &Value| -> &'static str { String::leak(value.as_str().unwrap_or_default().to_owned()) };
-        let texts = |value: &Value| value.as_array().into_iter().flatten().map(text).collect();
         let device = self.device(params["device"]["id"].as_str().unwrap());
-        let token = self.names.get(text(&params["auth"]["token"])).cloned().unwrap_or_else(|| TOKEN.to_owned());
-        let ask = Ask {
-            client: (text(&params["client"]["id"]), text(&params["client"]["mode"])),
-            role: if params["role"].is_string() { text(&params["role"]) } else { "operator" },
-            scopes: texts(&params["scopes"]),
-            signs_nonce: params["device"]["nonce"].is_string(),
-            ..Ask::phone().token(&token)
-        };
         let mut params = params.clone();
-        params["auth"]["token"] = token.into();
+        if let Some(token) = params["auth"]["token"].as_str() {
+            params["auth"]["token"] = self.names.get(token).map_or(TOKEN, String::as_str).into();
+        }
+        let ask = Ask::of(&params);
         match device.connect_with(self.gateway.port, self.headers, &ask, params) {
-            Ok(client) => drop(self.clients.insert(party.to_owned(), client)),
+            Ok(client) => drop(self.clients.insert(party.to_owned(), Inbox::new(client))),
             Err(refused) => drop(self.refused.insert(party.to_owned(), refused)),
         }
     }
@@ -107,7 +110,7 @@ impl<'a> Parties<'a> {
         if let Some((error, _)) = self.refused.remove(party) {
             return self.findings.add(self.file, "connect", &format!("is refused: {error}"));
         }
-        let auth = self.client(party).hello["auth"].clone();
+        let auth = self.client(party).client.hello["auth"].clone();
         let theirs = recorded["payload"]["auth"].clone();
         if let (Some(theirs), Some(own)) = (theirs["deviceToken"].as_str(), auth["deviceToken"].as_str()) {
             self.names.insert(theirs.to_owned(), own.to_owned());
@@ -132,17 +135,18 @@ impl<'a> Parties<'a> {
                 self.findings.add(self.file, "connect refused", &format!("closes with {close}"));
             }
         } else if let Some(client) = self.clients.remove(party) {
-            client.hang_up();
+            client.client.hang_up();
         }
     }
 
     fn response(&mut self, party: &str, recorded: &Value) {
         let key = (party.to_owned(), recorded["id"].as_str().unwrap().to_owned());
         let Some((id, method)) = self.sent.get(&key).cloned() else { return };
-        let ours = self.client(party).find_within(PATIENCE, |frame| frame["type"] == "res" && frame["id"] == id);
-        let Some(mut ours) = ours else {
+        let ours = self.client(party).find(|frame| frame["type"] == "res" && frame["id"] == id);
+        let Some((place, mut ours)) = ours else {
             return self.findings.add(self.file, &method, &format!("{} is never answered", key.1));
         };
+        self.in_order(party, place, &method);
         ours["id"] = recorded["id"].clone();
         if let Some(error) = ours.get_mut("error").and_then(Value::as_object_mut) {
             error.remove("retryable");
@@ -152,10 +156,14 @@ impl<'a> Parties<'a> {
 
     fn event(&mut self, party: &str, recorded: &Value) {
         let name = recorded["event"].as_str().unwrap();
-        let ours = self.client(party).find_within(PATIENCE, |frame| frame["event"] == name);
-        let Some(ours) = ours else {
+        if self.asks && name == "node.invoke.request" {
+            self.ask(&recorded["payload"]);
+        }
+        let ours = self.client(party).find(|frame| frame["event"] == name);
+        let Some((place, ours)) = ours else {
             return self.findings.add(self.file, name, &format!("never comes to the {party}"));
         };
+        self.in_order(party, place, name);
         for key in ["id", "requestId"] {
             if let (Some(theirs), Some(own)) = (recorded["payload"][key].as_str(), ours["payload"][key].as_str()) {
                 self.names.insert(theirs.to_owned(), own.to_owned());
@@ -164,7 +172,30 @@ impl<'a> Parties<'a> {
         self.findings.compare(self.file, name, recorded, &ours);
     }
 
-    fn client(&mut self, party: &str) -> &mut Client {
+    /// Notes when a party is told something before what was recorded before it.
+    fn in_order(&mut self, party: &str, place: usize, what: &str) {
+        if let Some((before, other)) = self.last.insert(party.to_owned(), (place, what.to_owned())) {
+            if place < before {
+                self.findings.add(self.file, what, &format!("comes before {other}"));
+            }
+        }
+    }
+
+    /// Asks the node what it was asked.
+    fn ask(&mut self, payload: &Value) {
+        let port = self.gateway.port;
+        let connect = || Inbox::new(Client::connect(port, Dialect::Native));
+        let payload = self.ours(payload);
+        let params: Value = serde_json::from_str(payload["paramsJSON"].as_str().unwrap()).unwrap();
+        let asker = self.clients.entry("asker".to_owned()).or_insert_with(connect);
+        let mut invoke = json!({"params": params});
+        for key in ["nodeId", "command", "timeoutMs", "idempotencyKey"] {
+            invoke[key] = payload[key].clone();
+        }
+        asker.client.request("node.invoke", &invoke);
+    }
+
+    fn client(&mut self, party: &str) -> &mut Inbox {
         self.clients.get_mut(party).unwrap()
     }
 

@@ -1,0 +1,7 @@
+//! The target `device` of tests/fuzzing/mod.rs.
+#![no_main]
+
+#[path = "../../tests/fuzzing/mod.rs"]
+mod fuzzing;
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| fuzzing::run("device", bytes));
