@@ -13,6 +13,8 @@ use sd_notify::NotifyState;
 const SOCKET_VARIABLE: &str = "NOTIFY_SOCKET";
 /// Signs of life that fit into the time after which the process is taken for dead.
 const BEATS: u32 = 3;
+/// Shortest pause between two of them: a supervisor that asks for more keeps a board busy.
+const BEAT_MIN: Duration = Duration::from_millis(50);
 
 /// Who is told.
 #[derive(Debug, Clone, Copy)]
@@ -27,7 +29,7 @@ impl Supervisor {
     pub fn find(env: &BTreeMap<String, String>) -> Self {
         let is_there = env.get(SOCKET_VARIABLE).is_some_and(|socket| !socket.is_empty());
         let watchdog = if is_there { sd_notify::watchdog_enabled() } else { None };
-        Self { is_there, beat: watchdog.map(|limit| limit / BEATS) }
+        Self { is_there, beat: watchdog.map(|limit| (limit / BEATS).max(BEAT_MIN)) }
     }
 
     /// Whether somebody listens.
