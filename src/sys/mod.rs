@@ -11,6 +11,7 @@ pub mod clock;
 pub mod disk;
 pub mod files;
 pub mod handed;
+pub mod host;
 pub mod http;
 pub mod hyper_io;
 pub mod instance;
