@@ -77,7 +77,9 @@ impl Manager<'_> {
             )
             .hint(format!("systemctl enable --now {SOCKET} {SERVICE}")));
         }
-        let was_running = self.show(SERVICE).await?.get("ActiveState").is_some_and(|state| state == "active");
+        let was_running = self.is_active(SERVICE).await?;
+        // systemd opens a socket only while its service is down.
+        let is_in_the_way = was_running && self.owner == Owner::System && !self.is_active(SOCKET).await?;
         for (name, text) in service_units::files(self.owner, &program) {
             let path = dir.join(name);
             host::write_public(&path, &text)
@@ -87,18 +89,24 @@ impl Manager<'_> {
         self.must(&["daemon-reload"]).await?;
         let units: &[&str] = if self.owner == Owner::System { &[SOCKET, SERVICE] } else { &[SERVICE] };
         if now {
+            if is_in_the_way {
+                self.must(&["stop", SERVICE]).await?;
+            }
             let enable: Vec<_> = ["enable", "--now"].iter().chain(units).copied().collect();
             self.must_start(&enable).await?;
-            if was_running {
+            if was_running && !is_in_the_way {
                 self.must_start(&["restart", SERVICE]).await?;
             }
             console.print("running; `barnacle service status` tells how it does\n")?;
         } else {
-            let again =
-                if was_running { format!(", then `{} restart barnacle`", self.systemctl()) } else { String::new() };
+            let ctl = self.systemctl();
+            let (first, then) = match (was_running, is_in_the_way) {
+                (_, true) => (format!("{ctl} stop {SERVICE} && "), String::new()),
+                (true, false) => (String::new(), format!(" && {ctl} restart {SERVICE}")),
+                (false, false) => (String::new(), String::new()),
+            };
             let units = units.join(" ");
-            console
-                .print(&format!("start it now and at boot: `{} enable --now {units}`{again}\n", self.systemctl()))?;
+            console.print(&format!("start it now and at boot: `{first}{ctl} enable --now {units}{then}`\n"))?;
         }
         match self.owner {
             Owner::System => console.print(
@@ -155,6 +163,10 @@ impl Manager<'_> {
                 "it ends when you log out; to let it go on, and start at boot: `sudo loginctl enable-linger {user}`\n"
             )
         })
+    }
+
+    async fn is_active(&self, unit: &str) -> Result<bool, Failure> {
+        Ok(self.show(unit).await?.get("ActiveState").is_some_and(|state| state == "active"))
     }
 
     /// What systemd knows about a unit.

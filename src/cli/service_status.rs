@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use super::exit::Exit;
-use super::service_units::{Owner, SOCKET};
+use super::service_units::{Owner, SERVICE, SOCKET};
 
 /// What is asked about the gateway's unit.
 pub(super) const PROPERTIES: &str = "--property=LoadState,ActiveState,SubState,Result,MainPID,ExecMainStatus,\
@@ -23,6 +23,8 @@ pub(super) fn read(text: &str) -> Properties {
 pub(super) fn words(owner: Owner, service: &Properties, socket: &Properties) -> (String, Exit) {
     let of = |name: &str| service.get(name).map(String::as_str).unwrap_or_default();
     let flag = if owner == Owner::User { "--user " } else { "" };
+    // The socket gives up together with the service.
+    let units = if owner == Owner::User { SERVICE.to_owned() } else { format!("{SOCKET} {SERVICE}") };
     let mut text = String::new();
     let mut line = |words: &str| {
         let _ = writeln!(text, "{words}");
@@ -55,7 +57,7 @@ pub(super) fn words(owner: Owner, service: &Properties, socket: &Properties) -> 
         "failed" => {
             line(&format!("failed{}: {}", since("InactiveEnterTimestamp"), reason(of("Result"), of("ExecMainStatus"))));
             line(&format!(
-                "when it is mended: `systemctl {flag}reset-failed barnacle && systemctl {flag}start barnacle`"
+                "when it is mended: `systemctl {flag}reset-failed {units} && systemctl {flag}start {units}`"
             ));
             Exit::NoConnection
         }
@@ -90,7 +92,7 @@ pub(super) fn words(owner: Owner, service: &Properties, socket: &Properties) -> 
                 format!("held by {SOCKET}: a restart refuses nobody")
             } else {
                 format!(
-                    "not held: a restart refuses connections for a moment; `systemctl enable --now {SOCKET}` changes that"
+                    "not held: a restart refuses connections for a moment; `systemctl stop {SERVICE} && systemctl enable --now {SOCKET} {SERVICE}` changes that"
                 )
             }
         ));
@@ -178,7 +180,7 @@ mod tests {
             (Owner::System, &[("UnitFileState", "disabled")], "`systemctl enable barnacle`", Exit::Ok),
             (Owner::System, &[("WatchdogUSec", "0")], "watchdog   off", Exit::Ok),
             (Owner::System, &[("MemoryCurrent", "[not set]")], "cgroup_enable=memory", Exit::Ok),
-            (Owner::System, &[], "`systemctl enable --now barnacle.socket`", Exit::Ok),
+            (Owner::System, &[], "systemctl enable --now barnacle.socket barnacle.service`", Exit::Ok),
         ] {
             let (text, exit) = told(owner, changes, "");
             assert!(text.contains(wanted), "{wanted:?} is not in {text}");
