@@ -240,13 +240,22 @@ fn the_private_entrance_is_served_beside_the_port() {
     let (port, path) = (free_port(), dir.path().join("serve.sock"));
     let sockets = [format!("local=127.0.0.1:{port}"), format!("serve={}", path.display())];
     let mut parent = Parent::start(dir.path(), &sockets, port, &[]);
-    parent.pid();
+    let pid = parent.pid();
+    let mut client = Client::connect(port, Dialect::Guide);
+    let answers = || {
+        let mut socket = UnixStream::connect(&path).unwrap();
+        let request = b"GET /healthz HTTP/1.1\r\nHost: pi.tail1.ts.net\r\nX-Forwarded-For: 100.64.0.9\r\n\r\n";
+        socket.write_all(request).unwrap();
+        let mut answer = String::new();
+        socket.read_to_string(&mut answer).unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    };
+    answers();
+    // Both are there after a restart inside the process.
+    assert!(Command::new("kill").args(["-USR1", &pid]).status().unwrap().success());
+    client.find_close();
+    answers();
     let _client = Client::connect(port, Dialect::Guide);
-    let mut socket = UnixStream::connect(&path).unwrap();
-    socket.write_all(b"GET /healthz HTTP/1.1\r\nHost: pi.tail1.ts.net\r\nX-Forwarded-For: 100.64.0.9\r\n\r\n").unwrap();
-    let mut answer = String::new();
-    socket.read_to_string(&mut answer).unwrap();
-    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
     assert_eq!(parent.ended().0, Some(0));
 }
 
