@@ -181,7 +181,7 @@ async fn prepare(options: &Options, env: &BTreeMap<String, String>, sys: &Sys) -
         log::warn!("{warning}");
     }
     if !names.is_empty() {
-        log::info!("handed over by systemd: {}", names.join(", "));
+        log::info!("credentials from systemd: {}", names.join(", "));
     }
     let credential = launch.credential(sys, &loaded.config).await.map_err(|error| other(error.to_string()))?;
     jobs::check_store(sys, &launch.places, &loaded.config).map_err(other)?;

@@ -300,6 +300,6 @@ fn credentials_come_before_the_environment_and_logs_go_to_their_directory() {
     gateway.signal("TERM");
     gateway.ended();
     let log = std::fs::read_to_string(dir.path().join("logs/gateway.log")).unwrap();
-    assert!(log.contains("handed over by systemd: ASSISTANT, BARNACLE_TOKEN"), "{log}");
+    assert!(log.contains("credentials from systemd: ASSISTANT, BARNACLE_TOKEN"), "{log}");
     assert!(!log.contains("handed-token"), "{log}");
 }
