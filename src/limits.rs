@@ -363,6 +363,8 @@ pub const CRON_GAP_MS: u64 = 1000;
 pub const CRON_TRIES: u32 = 5;
 /// A clock that shows an earlier time has not been set (2026-01-01 UTC): no job is due, no age is judged.
 pub const CLOCK_MIN_MS: u64 = 1_767_225_600_000;
+/// Jumps of the wall clock that are remembered. The oldest is forgotten.
+pub const CLOCK_JUMPS: usize = 16;
 /// Pause between two looks at a clock that no time server has set yet, ms.
 pub const CLOCK_LOOK_MS: u64 = 5 * 1000;
 /// Longest pause between two looks at the clocks, ms.
@@ -565,6 +567,7 @@ pub const FIXED: &[(&str, u64, &str)] = &[
     ("programs that run at once", PROCESSES as u64, "UNAVAILABLE"),
     ("line of a program's output in the log, bytes", PROCESS_LINE_BYTES as u64, "cut"),
     ("threads that wait for the disk", POOL_THREADS as u64, "the next one waits"),
+    ("jumps of the clock that are remembered", CLOCK_JUMPS as u64, "the oldest is forgotten"),
     ("sockets that systemd hands over", HANDED_SOCKETS as u64, "exit 78"),
     ("credentials that systemd hands over", CREDENTIALS as u64, "exit 78"),
     ("credential that systemd hands over, bytes", CREDENTIAL_BYTES, "exit 78"),

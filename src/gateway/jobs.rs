@@ -12,6 +12,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::Gateway;
+use super::jumps::JUMP_MS;
 use crate::config::Config;
 use crate::config::cron::Missed as DefaultMissed;
 use crate::config::first_start::Places;
@@ -24,8 +25,6 @@ use crate::events::CRON;
 use crate::limits::{CLOCK_LOOK_MS, CLOCK_MIN_MS, CRON_CATCH_UP, CRON_LATE_MS, CRON_LOOK_MS};
 use crate::sys::{Bell, Latch, Sys};
 
-/// Wall and monotonic time that differ by more than this since the last look: the clock was set.
-const JUMP_MS: u64 = 60_000;
 /// Why a missed job didn't run.
 const WAS_MISSED: &str = "missed: the gateway was not running at that time";
 /// Why a job failed whose run never ended.

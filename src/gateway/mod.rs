@@ -21,6 +21,7 @@ pub mod inbound;
 pub mod invoke;
 mod job_run;
 pub mod jobs;
+pub mod jumps;
 pub mod kept;
 pub mod lag;
 pub mod nodes;
@@ -109,6 +110,8 @@ pub struct Gateway {
     pub auth: Auth,
     /// Who in the tailnet is who.
     pub tailscale: tailscale::Tailscale,
+    /// What the wall clock has done.
+    pub jumps: jumps::Jumps,
     /// How late timers fire, while somebody asks.
     pub lag: lag::Lag,
     /// Who is or was here.
@@ -208,6 +211,7 @@ impl Gateway {
         let gateway = Rc::new(Self {
             presence: Presence::new(own),
             tailscale: tailscale::Tailscale::default(),
+            jumps: jumps::Jumps::new(&*parts.sys.clock),
             lag: lag::Lag::default(),
             health: Health::default(),
             outgoing: Rc::clone(parts.hub.total()),
@@ -434,6 +438,7 @@ impl Gateway {
             let now = clock.elapsed();
             if now >= next_tick {
                 next_tick = now + tick;
+                self.jumps.look(&**clock);
                 self.hub.emit_json(&TICK, &json!({"ts": clock.now_ms()}));
             }
             if now >= next_health {

@@ -137,6 +137,29 @@ fn a_jump_neither_ends_a_lockout_nor_forgets_who_was_here() {
     }
 }
 
+#[test]
+fn a_clock_that_is_set_ends_no_conversation_and_time_that_passes_does() {
+    let session = "{reset:{mode:'daily',atHour:4,idleMinutes:90}}";
+    let mut home = Home::new(Furnishing { session, ..Furnishing::new(5, |request| says(request, "Done.")) });
+    let say = |home: &Home, client: &Client, text: &str| {
+        let params = json!({"sessionKey": "main", "message": text, "idempotencyKey": text});
+        assert_eq!(call(home, client, text, "chat.send", params)["ok"], true);
+        pass(home, 1000);
+        let history = call(home, client, &format!("after {text}"), "chat.history", json!({"sessionKey": "main"}));
+        history["payload"]["messages"].as_array().unwrap().len()
+    };
+    switched_on(&mut home);
+    let client = home.admit(Who::native());
+    assert_eq!(say(&home, &client, "one"), 2);
+    // Set by days, and set back: over the hour of the daily reset, and over the idle time.
+    for (jump, text, messages) in [(3 * 24 * HOUR as i64, "two", 4), (-(30 * HOUR as i64), "three", 6)] {
+        home.world.clock.jump_wall(jump);
+        assert_eq!(say(&home, &client, text), messages);
+    }
+    pass(&home, 2 * HOUR);
+    assert_eq!(say(&home, &client, "four"), 2);
+}
+
 /// Shakes hands with a device that dates its signature `signed_at`; the answer's error. The clock jumps before it.
 fn shake(home: &Home, signed_at: impl Fn(u64) -> u64, jump: i64) -> Value {
     let who = Who { address: Ipv4Addr::new(192, 0, 2, 9).into(), ..Who::native() };

@@ -63,6 +63,8 @@ pub struct Furnishing {
     pub own_accord: (&'static str, &'static str),
     /// The configuration's `channels`.
     pub channels: &'static str,
+    /// The configuration's `session`.
+    pub session: &'static str,
     /// Whether logins of the tailnet count, and whether Tailscale Serve has an entrance of its own.
     pub tailscale: (bool, bool),
 }
@@ -78,6 +80,7 @@ impl Furnishing {
             tools: Rc::new(NoTools),
             own_accord: ("{}", "{}"),
             channels: "{}",
+            session: "{reset:{mode:'never'}}",
             tailscale: (false, false),
         }
     }
@@ -91,7 +94,7 @@ impl Furnishing {
     fn config(&self) -> Config {
         let limits: Vec<_> = self.limits.iter().map(|(key, value)| format!("{key}:{value}")).collect();
         let text = format!(
-            "{{gateway:{{auth:{{allowTailscale:{}}},limits:{{{}}}}}, session:{{reset:{{mode:'never'}}}}, channels:{}, cron:{},
+            "{{gateway:{{auth:{{allowTailscale:{}}},limits:{{{}}}}}, session:{}, channels:{}, cron:{},
               agents:{{defaults:{{heartbeat:{},model:{{primary:'one/m',fallbacks:['two/c']}},verboseDefault:'on',timeoutSeconds:240,maxConcurrent:{}}}}},
               models:{{providers:{{
                 one:{{baseUrl:'https://one.example/v1',apiKey:'sk-simulated-one',models:[{{id:'m'}}]}},
@@ -99,6 +102,7 @@ impl Furnishing {
               }}}}}}",
             self.tailscale.0,
             limits.join(","),
+            self.session,
             self.channels,
             self.own_accord.0,
             self.own_accord.1,
