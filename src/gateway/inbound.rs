@@ -146,7 +146,7 @@ impl Gateway {
             }
         };
         let now_ms = self.sys.clock.now_ms();
-        let idle_ms = entry.and_then(|entry| entry.updated_at).map(|updated| now_ms.saturating_sub(updated));
+        let idle_ms = entry.and_then(|entry| entry.updated_at).and_then(|at| self.jumps.age_ms(&*self.sys.clock, at));
         let label = known::find(message.channel).map_or(message.channel, |meta| meta.label);
         let (name, person) = (name_of(&message), person_of(&message, &reach));
         let text = envelope::wrap(&Inbound { text, ..message }, label, idle_ms, now_ms, &self.sys.zone);

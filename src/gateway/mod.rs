@@ -22,6 +22,7 @@ pub mod inbound;
 pub mod invoke;
 mod job_run;
 pub mod jobs;
+pub mod jumps;
 pub mod kept;
 pub mod lag;
 pub mod nodes;
@@ -112,6 +113,8 @@ pub struct Gateway {
     pub auth: Auth,
     /// Who in the tailnet is who.
     pub tailscale: tailscale::Tailscale,
+    /// What the wall clock has done.
+    pub jumps: jumps::Jumps,
     /// How late timers fire, while somebody asks.
     pub lag: lag::Lag,
     /// Who is or was here.
@@ -209,6 +212,7 @@ impl Gateway {
         let gateway = Rc::new(Self {
             presence: Presence::new(own),
             tailscale: tailscale::Tailscale::default(),
+            jumps: jumps::Jumps::new(&*parts.sys.clock),
             lag: lag::Lag::default(),
             health: Health::default(),
             outgoing: Rc::clone(parts.hub.total()),
@@ -252,6 +256,18 @@ impl Gateway {
         u64::try_from(self.sys.clock.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 
+    /// Whether the wall clock can be right (`cron.clockWaitSeconds`).
+    #[must_use]
+    pub fn is_clock_set(&self) -> bool {
+        self.sys.clock.is_set(Duration::from_secs(self.config.get().cron.clock_wait_seconds))
+    }
+
+    /// Who is or was here.
+    #[must_use]
+    pub fn present(&self) -> Vec<Entry> {
+        self.presence.list(self.sys.clock.now_ms(), self.uptime_ms())
+    }
+
     /// What the configuration says about short session keys.
     #[must_use]
     pub fn key_rules(&self) -> KeyRules {
@@ -292,7 +308,7 @@ impl Gateway {
         if let Some(key) = &presence_key {
             let ip = address.clone().filter(|_| !origin.is_local);
             let entry = client_entry(&client, device_id.as_ref(), &grant, ip, self.sys.clock.now_ms());
-            self.presence.connected(key, entry);
+            self.presence.connected(key, entry, self.uptime_ms());
             self.hub.bump_presence();
         }
         let peer = Rc::new(Peer::new(Admission {
@@ -323,8 +339,7 @@ impl Gateway {
     }
 
     fn hello(&self, peer: &Peer, connect_id: &serde_json::Value) -> Vec<u8> {
-        let presence =
-            serde_json::value::to_raw_value(&self.presence.list(self.sys.clock.now_ms())).unwrap_or_default();
+        let presence = serde_json::value::to_raw_value(&self.present()).unwrap_or_default();
         let health = self.health.read(self.uptime_ms());
         let (methods, events) = self.offered.get(peer.dialect.index()).map_or((&[][..], &[][..]), |(m, e)| (m, e));
         peer.dialect.hello(
@@ -373,7 +388,7 @@ impl Gateway {
         peer.cancel_calls();
         self.node_left(peer);
         if let Some(key) = &peer.presence_key {
-            self.presence.disconnected(key, self.sys.clock.now_ms());
+            self.presence.disconnected(key, self.sys.clock.now_ms(), self.uptime_ms());
             self.presence_changed();
         }
         log::info!("connection {}: gone", peer.conn_id);
@@ -389,7 +404,7 @@ impl Gateway {
         self.sys.tasks.detach(async move {
             gateway.sys.clock.sleep(PRESENCE_PAUSE).await;
             gateway.presence_due.set(false);
-            let list = gateway.presence.list(gateway.sys.clock.now_ms());
+            let list = gateway.present();
             gateway.hub.emit_json(&PRESENCE, &json!({"presence": list}));
         });
     }
@@ -423,6 +438,7 @@ impl Gateway {
             let now = clock.elapsed();
             if now >= next_tick {
                 next_tick = now + tick;
+                self.jumps.look(&**clock);
                 self.hub.emit_json(&TICK, &json!({"ts": clock.now_ms()}));
             }
             if now >= next_health {

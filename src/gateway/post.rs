@@ -207,18 +207,18 @@ impl Gateway {
     }
 
     fn is_stale(&self, entry: &Entry) -> bool {
-        let now_ms = self.sys.clock.now_ms();
-        entry
-            .updated_at
-            .is_some_and(|updated| is_stale(updated, now_ms, self.config.get().session.reset, &self.sys.zone))
+        // A clock that jumps must not end a conversation; one whose age nobody can tell goes on.
+        let age_ms = entry.updated_at.and_then(|at| self.jumps.age_ms(&*self.sys.clock, at));
+        let (now_ms, reset) = (self.sys.clock.now_ms(), self.config.get().session.reset);
+        age_ms.is_some_and(|age_ms| is_stale(age_ms, now_ms, reset, &self.sys.zone))
     }
 }
 
-/// Whether a session that was last used at `updated_ms` begins anew (methods.md 7.6).
-fn is_stale(updated_ms: u64, now_ms: u64, reset: Reset, zone: &TimeZone) -> bool {
-    let idle =
-        reset.idle_minutes.is_some_and(|minutes| now_ms.saturating_sub(updated_ms) >= minutes.saturating_mul(60_000));
-    let daily = reset.at_hour.and_then(|hour| last_reset_ms(now_ms, hour, zone)).is_some_and(|at| updated_ms < at);
+/// Whether a session that was last used `age_ms` ago begins anew (methods.md 7.6).
+fn is_stale(age_ms: u64, now_ms: u64, reset: Reset, zone: &TimeZone) -> bool {
+    let idle = reset.idle_minutes.is_some_and(|minutes| age_ms >= minutes.saturating_mul(60_000));
+    let last_reset_ms = reset.at_hour.and_then(|hour| last_reset_ms(now_ms, hour, zone));
+    let daily = last_reset_ms.is_some_and(|at| now_ms.saturating_sub(age_ms) < at);
     idle || daily
 }
 
@@ -258,7 +258,7 @@ mod tests {
     #[test]
     fn a_session_begins_anew_after_the_daily_hour_or_when_idle() {
         let daily = Reset { at_hour: Some(4), idle_minutes: None };
-        let stale = |updated, now, reset| is_stale(updated, now, reset, &TimeZone::UTC);
+        let stale = |updated, now, reset| is_stale(now - updated, now, reset, &TimeZone::UTC);
         assert!(stale(MIDNIGHT + 3 * HOUR, MIDNIGHT + 5 * HOUR, daily));
         assert!(!stale(MIDNIGHT + 5 * HOUR, MIDNIGHT + 23 * HOUR, daily));
         assert!(!stale(MIDNIGHT - HOUR, MIDNIGHT + 3 * HOUR, daily));

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use barnacle::config::Config;
 use barnacle::gateway::auth::{Auth, Required};
-use barnacle::gateway::handshake::{self, Scene};
+use barnacle::gateway::handshake::{self, Challenge, Scene};
 use barnacle::methods::GROUPS;
 use barnacle::net::listen::Front;
 use barnacle::net::pipe;
@@ -66,17 +66,19 @@ pub(super) fn first_frame(bytes: &[u8]) {
     let saver = Saver::new(&machine.sys);
     let Ok(devices) = DeviceStore::load(&machine.sys, &saver, Path::new("/state")) else { return };
     let auth = Auth::new(Required::Token(Secret::new(TOKEN)), 10);
+    let challenge = Challenge { nonce: "nonce".to_owned(), at_ms: NOW_MS };
     for is_local in [true, false] {
         let origin = origin(is_local);
         let scene = Scene {
             origin: &origin,
-            nonce: Some("nonce"),
+            challenge: Some(&challenge),
             auth: &auth,
             devices: &devices,
             tailscale_login: None,
             insecure_control_ui: false,
             now_ms: 0,
             wall_ms: NOW_MS,
+            is_clock_set: true,
         };
         let _ = handshake::judge(text, &scene);
     }
