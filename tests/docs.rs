@@ -5,16 +5,22 @@
 
 use std::path::Path;
 
+use argh_complete::Generator;
+use barnacle::cli::{args, manual};
 use barnacle::methods::GROUPS;
 use barnacle::rpc::{Table, describe};
 
 fn check(name: &str, fresh: &str) {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs").join(name);
+    check_file(&format!("docs/{name}"), fresh);
+}
+
+fn check_file(place: &str, fresh: &str) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(place);
     if std::env::var_os("BARNACLE_WRITE_DOCS").is_some() {
         std::fs::write(&path, fresh).unwrap();
     }
     let written = std::fs::read_to_string(&path).unwrap_or_default();
-    assert!(written == fresh, "docs/{name} is stale; run: BARNACLE_WRITE_DOCS=1 cargo test --test docs");
+    assert!(written == fresh, "{place} is stale; run: BARNACLE_WRITE_DOCS=1 cargo test --test docs");
 }
 
 #[test]
@@ -35,4 +41,17 @@ fn limits_are_as_the_table_says() {
 #[test]
 fn schema_is_as_the_table_says() {
     check("schema.json", &describe::schema(&Table::new(GROUPS)));
+}
+
+#[test]
+fn the_manual_page_is_as_the_commands_are() {
+    check("barnacle.1", &manual::page(&args::definition()));
+}
+
+#[test]
+fn completions_are_as_the_commands_are() {
+    let commands = args::definition();
+    check_file("completions/barnacle.bash", &argh_complete::bash::Bash::generate("barnacle", &commands));
+    check_file("completions/_barnacle", &argh_complete::zsh::Zsh::generate("barnacle", &commands));
+    check_file("completions/barnacle.fish", &argh_complete::fish::Fish::generate("barnacle", &commands));
 }

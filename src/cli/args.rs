@@ -5,7 +5,7 @@
 use std::ffi::OsString;
 use std::time::Duration;
 
-use argh::{EarlyExit, FromArgs};
+use argh::{ArgsInfo, EarlyExit, FromArgs};
 
 use super::connection::Reach;
 use super::help::{self, Reader};
@@ -25,7 +25,7 @@ pub enum Parsed {
 }
 
 /// Barnacle: an always-on AI-agent gateway for small boards.
-#[derive(FromArgs, Debug)]
+#[derive(FromArgs, ArgsInfo, Debug)]
 #[argh(
     help_triggers("-h", "--help"),
     example = "{command_name} run                  start the gateway (leave it running)",
@@ -42,7 +42,7 @@ struct Top {
 }
 
 /// A command with its options.
-#[derive(FromArgs, Debug)]
+#[derive(FromArgs, ArgsInfo, Debug)]
 #[argh(subcommand)]
 pub enum Command {
     /// The gateway.
@@ -62,7 +62,7 @@ pub enum Command {
 }
 
 /// Start the gateway; it runs until Ctrl-C or SIGTERM.
-#[derive(FromArgs, Debug, Default)]
+#[derive(FromArgs, ArgsInfo, Debug, Default)]
 #[argh(
     subcommand,
     name = "run",
@@ -135,7 +135,7 @@ macro_rules! client_command {
 
 client_command! {
     /// Talk to the agent: one message, or a conversation.
-    #[derive(FromArgs, Debug, Default)]
+    #[derive(FromArgs, ArgsInfo, Debug, Default)]
     #[argh(
         subcommand,
         name = "chat",
@@ -163,7 +163,7 @@ client_command! {
 
 client_command! {
     /// Tell whether the gateway is well.
-    #[derive(FromArgs, Debug, Default)]
+    #[derive(FromArgs, ArgsInfo, Debug, Default)]
     #[argh(
         subcommand,
         name = "health",
@@ -181,7 +181,7 @@ client_command! {
 
 client_command! {
     /// Tell what the gateway is doing: sessions, model, channels.
-    #[derive(FromArgs, Debug, Default)]
+    #[derive(FromArgs, ArgsInfo, Debug, Default)]
     #[argh(
         subcommand,
         name = "status",
@@ -198,7 +198,7 @@ client_command! {
 
 client_command! {
     /// Say who may connect: list devices, approve or reject those that wait, end their tokens.
-    #[derive(FromArgs, Debug, Default)]
+    #[derive(FromArgs, ArgsInfo, Debug, Default)]
     #[argh(
         subcommand,
         name = "devices",
@@ -225,7 +225,7 @@ client_command! {
 
 client_command! {
     /// List nodes, the phones and machines that lend their commands, and use them.
-    #[derive(FromArgs, Debug, Default)]
+    #[derive(FromArgs, ArgsInfo, Debug, Default)]
     #[argh(
         subcommand,
         name = "nodes",
@@ -248,7 +248,7 @@ client_command! {
 
 client_command! {
     /// Call any method of the gateway and print its answer as JSON.
-    #[derive(FromArgs, Debug, Default)]
+    #[derive(FromArgs, ArgsInfo, Debug, Default)]
     #[argh(
         subcommand,
         name = "call",
@@ -274,6 +274,12 @@ client_command! {
         #[argh(switch)]
         pub first: bool,
     }
+}
+
+/// Everything that can be typed, as data: for the manual page and the shells' completions.
+#[must_use]
+pub fn definition() -> argh::CommandInfoWithArgs {
+    Top::get_args_info()
 }
 
 /// Reads the arguments, without the program's name.
