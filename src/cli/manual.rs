@@ -41,7 +41,7 @@ pub fn page(program: &CommandInfoWithArgs) -> String {
         page.synopsis(&format!("barnacle {}", command.name), &command.command);
     }
     page.section("DESCRIPTION");
-    page.paragraph(program.description);
+    page.line(&escaped(program.description));
     for note in program.notes {
         page.paragraph(&note.replace("{command_name}", "barnacle"));
     }
