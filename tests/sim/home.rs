@@ -297,7 +297,7 @@ fn silent(places: &Places) -> Settings {
         console_level: LevelFilter::Off,
         file_level: LevelFilter::Off,
         filters: None,
-        file: places.log_file(),
+        file: places.log_file(&BTreeMap::new()),
         max_bytes: 1024 * 1024,
         files: 1,
         days: 1,

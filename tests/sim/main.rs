@@ -29,6 +29,7 @@ mod bounds_slow;
 mod channels;
 mod claims;
 mod client;
+mod clock;
 mod heartbeats;
 mod home;
 mod jobs;
