@@ -36,13 +36,16 @@ _barnacle() {
             call)
                 cmd="barnacle_call"
                 ;;
+            service)
+                cmd="barnacle_service"
+                ;;
         esac
     done
 
     case "${cmd}" in
         barnacle)
             opts="--help --version"
-            cmds="run chat health status devices nodes call"
+            cmds="run chat health status devices nodes call service"
             case "${prev}" in
                 *)
                     COMPREPLY=( $(compgen -W "${opts} ${cmds}" -- "${cur}") )
@@ -283,6 +286,15 @@ _barnacle() {
                     COMPREPLY=()
                     return 0
                     ;;
+                *)
+                    COMPREPLY=( $(compgen -W "${opts} ${cmds}" -- "${cur}") )
+                    return 0
+                    ;;
+            esac
+            ;;
+        barnacle_service)
+            opts="--help --user --now"
+            case "${prev}" in
                 *)
                     COMPREPLY=( $(compgen -W "${opts} ${cmds}" -- "${cur}") )
                     return 0

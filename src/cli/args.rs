@@ -93,7 +93,7 @@ pub struct Run {
 }
 
 /// Install, remove or look at the gateway as a service of systemd.
-#[derive(FromArgs, Debug, Default)]
+#[derive(FromArgs, ArgsInfo, Debug, Default)]
 #[argh(
     subcommand,
     name = "service",
