@@ -1,7 +1,12 @@
 //! The documents that are made from tables are as fresh as the tables.
 //!
 //! After a change: `BARNACLE_WRITE_DOCS=1 cargo test --test docs` writes them anew.
-#![allow(clippy::disallowed_methods, clippy::unwrap_used, clippy::indexing_slicing, reason = "a test reads and writes the documents of the tree")]
+#![allow(
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test reads and writes the documents of the tree"
+)]
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -77,20 +82,24 @@ fn targets_are_as_the_presets_and_the_budget_say() {
         .filter_map(|entry| Some(entry.unwrap().file_name().to_str()?.strip_suffix(".preset")?.to_owned()))
         .collect();
     names.sort();
-    let mut table = "| board | target | package | binary | idle: resident | written to |\n| --- | --- | --- | --- | --- | --- |\n".to_owned();
+    let mut table =
+        "| board | target | package | binary | idle: resident | written to |\n| --- | --- | --- | --- | --- | --- |\n"
+            .to_owned();
     for name in names {
         let preset = std::fs::read_to_string(folder.join(format!("{name}.preset"))).unwrap();
-        let value = |key: &str| preset.lines().find_map(|line| Some(line.strip_prefix(key)?.trim_matches('"').to_owned()));
+        let value =
+            |key: &str| preset.lines().find_map(|line| Some(line.strip_prefix(key)?.trim_matches('"').to_owned()));
         let package = match (value("package="), value("architecture=")) {
             (Some(package), Some(architecture)) => format!("`{package}`, {architecture}"),
             _ => "-".to_owned(),
         };
         let line = budget.lines().find(|line| line.split('\t').next() == Some(name.as_str()));
-        let figures: Vec<&str> = line.unwrap_or_else(|| panic!("targets/sizes.tsv has no line for {name}")).split('\t').collect();
+        let figures: Vec<&str> =
+            line.unwrap_or_else(|| panic!("targets/sizes.tsv has no line for {name}")).split('\t').collect();
         let [_, bytes, resident, written] = figures[..] else { panic!("{figures:?}") };
         let board = value("boards=").unwrap();
-        let [binary, resident, written] =
-            [(bytes, 1_000_000.0), (resident, 1000.0 / 1.024), (written, 1000.0 / 1.024)].map(|(figure, unit)| megabytes(figure, unit));
+        let [binary, resident, written] = [(bytes, 1_000_000.0), (resident, 1000.0 / 1.024), (written, 1000.0 / 1.024)]
+            .map(|(figure, unit)| megabytes(figure, unit));
         writeln!(table, "| {board} | `{name}` | {package} | {binary} | {resident} | {written} |").unwrap();
     }
     check_part("README.md", "targets", &table);
