@@ -181,7 +181,7 @@ async fn prepare(options: &Options, env: &BTreeMap<String, String>, sys: &Sys) -
         log::warn!("{warning}");
     }
     if !names.is_empty() {
-        log::info!("handed over by systemd: {}", names.join(", "));
+        log::info!("credentials from systemd: {}", names.join(", "));
     }
     let credential = launch.credential(sys, &loaded.config).await.map_err(|error| other(error.to_string()))?;
     jobs::check_store(sys, &launch.places, &loaded.config).map_err(other)?;
@@ -195,7 +195,13 @@ async fn prepare(options: &Options, env: &BTreeMap<String, String>, sys: &Sys) -
         )]));
     }
     let (bind, port) = (loaded.config.gateway.bind, launch.port(&loaded.config));
-    let listeners = listen(bind, port, &[], &handed.tcp).await.map_err(|refused| other(refused.problem))?;
+    let listeners = listen(bind, port, &[], &handed.tcp).await.map_err(|refused| match refused.is_handed {
+        true => Failed::Config(vec![refused.problem]),
+        false => other(refused.problem),
+    })?;
+    for (_, address) in handed.tcp.iter().filter(|(_, address)| address.port() != port) {
+        log::warn!("systemd hands over {address}, which gateway.port ({port}) does not name; it is served too");
+    }
     Ok(Life {
         launch: Rc::new(launch),
         journal,
@@ -248,7 +254,10 @@ async fn live(life: Life, sys: Sys, supervisor: Supervisor, signals: &mut Signal
     let addresses: Vec<_> = listeners.iter().map(|(_, address)| *address).collect();
     let telling = Telling::new(supervisor, &front.gateway, &addresses);
     work.extend(supervisor.is_there().then(|| sys.tasks.spawn(Rc::clone(&telling).keep())));
-    if is_first {
+    if is_first && supervisor.is_there() {
+        let config = places.config_file.display();
+        log::info!("{}; state in {}; configuration {config}", whence(&places, &credential), places.state_dir.display());
+    } else if is_first {
         greet(&addresses, &places, &credential);
     }
     log::info!("Barnacle {} listens on {}", crate::VERSION, shown(&addresses));
@@ -387,8 +396,8 @@ async fn next_life(
         // Our own socket may be what is in the way: loopback and all addresses don't go together.
         Err(refused)
             if refused.kind == io::ErrorKind::AddrInUse
-                && listeners.iter().any(|(_, local)| local.port() == port)
-                && !handed.iter().any(|(_, local)| local.port() == port) =>
+                && !refused.is_handed
+                && listeners.iter().any(|(_, local)| local.port() == port) =>
         {
             Ok(Next { loaded, credential, listeners: Vec::new(), elsewhere: Some((bind, port)) })
         }
@@ -464,20 +473,25 @@ fn noun(credential: &Credential) -> &'static str {
     }
 }
 
-/// Tells the person at the terminal where the gateway is and how to connect.
-fn greet(addresses: &[SocketAddr], places: &Places, credential: &Credential) {
+/// Where the secret comes from.
+fn whence(places: &Places, credential: &Credential) -> String {
     let noun = noun(credential);
-    let secret = match &credential.source {
+    match &credential.source {
         CredentialSource::Made(path) => format!("{noun} made and written to {}", path.display()),
         CredentialSource::File(path) => format!("{noun} in {}", path.display()),
         CredentialSource::Flag => format!("{noun} from --token"),
         CredentialSource::Config => format!("{noun} from gateway.auth in {}", places.config_file.display()),
         CredentialSource::Environment(name) => format!("{noun} from {name}"),
-    };
+    }
+}
+
+/// Tells the person at the terminal where the gateway is and how to connect.
+fn greet(addresses: &[SocketAddr], places: &Places, credential: &Credential) {
     let text = format!(
-        "Barnacle {} listens on {}\n  secret  {secret}\n  state   {}\n  config  {}\nTalk to it from another terminal: barnacle chat \"hello\"\n",
+        "Barnacle {} listens on {}\n  secret  {}\n  state   {}\n  config  {}\nTalk to it from another terminal: barnacle chat \"hello\"\n",
         crate::VERSION,
         shown(addresses),
+        whence(places, credential),
         places.state_dir.display(),
         places.config_file.display(),
     );

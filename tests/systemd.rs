@@ -132,7 +132,7 @@ fn a_restart_inside_the_process_is_a_reload_with_signs_of_life() {
     gateway.signal("USR1");
     ear.hear_until("RELOADING=1");
     ear.hear_until("READY=1");
-    assert!(ear.count("WATCHDOG=1", Duration::from_secs(1)) >= 5);
+    assert!(ear.count("WATCHDOG=1", Duration::from_secs(1)) >= 3);
     let _client = Client::connect(gateway.port, Dialect::Native);
     ear.hear_until("WATCHDOG=1");
 }
@@ -140,16 +140,16 @@ fn a_restart_inside_the_process_is_a_reload_with_signs_of_life() {
 #[test]
 fn signs_of_life_come_three_to_a_limit_and_not_from_a_loop_that_stands_still() {
     let dir = TempDir::new("watchdog");
-    let (ear, gateway) = heard(&dir, Some(300_000));
+    let (ear, gateway) = heard(&dir, Some(600_000));
     ear.hear_until("READY=1");
-    let beats = ear.count("WATCHDOG=1", Duration::from_secs(1));
-    assert!((5..=11).contains(&beats), "{beats} in a second");
+    let beats = ear.count("WATCHDOG=1", Duration::from_secs(2));
+    assert!((5..=11).contains(&beats), "{beats} in two seconds");
     gateway.signal("STOP");
     // What was under way when it stopped.
     ear.count("WATCHDOG=1", Duration::from_millis(50));
-    assert_eq!(ear.count("WATCHDOG=1", Duration::from_millis(600)), 0);
+    assert_eq!(ear.count("WATCHDOG=1", Duration::from_millis(900)), 0);
     gateway.signal("CONT");
-    assert!(ear.count("WATCHDOG=1", Duration::from_millis(600)) > 0);
+    ear.hear_until("WATCHDOG=1");
 }
 
 /// A parent that hands sockets over.
@@ -227,7 +227,7 @@ fn a_handed_port_refuses_nobody_and_loses_no_request_across_two_restarts() {
     stop.store(true, Ordering::Relaxed);
     for caller in callers {
         let (asked, answered) = caller.join().unwrap();
-        assert!(asked >= 20, "{asked} requests are no load");
+        assert!(asked >= 10, "{asked} requests are no load");
         assert_eq!(asked, answered);
     }
     let _client = Client::connect(port, Dialect::Guide);
@@ -240,13 +240,22 @@ fn the_private_entrance_is_served_beside_the_port() {
     let (port, path) = (free_port(), dir.path().join("serve.sock"));
     let sockets = [format!("local=127.0.0.1:{port}"), format!("serve={}", path.display())];
     let mut parent = Parent::start(dir.path(), &sockets, port, &[]);
-    parent.pid();
+    let pid = parent.pid();
+    let mut client = Client::connect(port, Dialect::Guide);
+    let answers = || {
+        let mut socket = UnixStream::connect(&path).unwrap();
+        let request = b"GET /healthz HTTP/1.1\r\nHost: pi.tail1.ts.net\r\nX-Forwarded-For: 100.64.0.9\r\n\r\n";
+        socket.write_all(request).unwrap();
+        let mut answer = String::new();
+        socket.read_to_string(&mut answer).unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    };
+    answers();
+    // Both are there after a restart inside the process.
+    assert!(Command::new("kill").args(["-USR1", &pid]).status().unwrap().success());
+    client.find_close();
+    answers();
     let _client = Client::connect(port, Dialect::Guide);
-    let mut socket = UnixStream::connect(&path).unwrap();
-    socket.write_all(b"GET /healthz HTTP/1.1\r\nHost: pi.tail1.ts.net\r\nX-Forwarded-For: 100.64.0.9\r\n\r\n").unwrap();
-    let mut answer = String::new();
-    socket.read_to_string(&mut answer).unwrap();
-    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
     assert_eq!(parent.ended().0, Some(0));
 }
 
@@ -263,7 +272,7 @@ fn sockets_that_cannot_be_used_end_the_start_with_78_and_a_way_out() {
         let mut parent = Parent::start(dir.path(), &[socket], free_port(), &[env]);
         parent.pid();
         // It ends by itself, and the parent tells its code.
-        std::thread::sleep(Duration::from_millis(500));
+        parent.orders.write_all(b"wait\n").unwrap();
         let (code, errors) = parent.ended();
         assert_eq!(code, Some(78), "{errors}");
         assert!(errors.contains(wanted), "{errors}");
@@ -291,6 +300,6 @@ fn credentials_come_before_the_environment_and_logs_go_to_their_directory() {
     gateway.signal("TERM");
     gateway.ended();
     let log = std::fs::read_to_string(dir.path().join("logs/gateway.log")).unwrap();
-    assert!(log.contains("handed over by systemd: ASSISTANT, BARNACLE_TOKEN"), "{log}");
+    assert!(log.contains("credentials from systemd: ASSISTANT, BARNACLE_TOKEN"), "{log}");
     assert!(!log.contains("handed-token"), "{log}");
 }

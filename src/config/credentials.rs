@@ -65,6 +65,7 @@ mod tests {
 
     fn handed(files: &[(&str, &str)]) -> Result<BTreeMap<String, String>, String> {
         let disk = SimFiles::new();
+        disk.create_dir(Path::new("/run/credentials")).unwrap();
         for (name, text) in files {
             disk.append(&Path::new("/run/credentials").join(name), text.as_bytes()).unwrap();
         }

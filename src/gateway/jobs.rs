@@ -64,6 +64,8 @@ pub struct Jobs {
     behind: RefCell<BTreeMap<String, u64>>,
     /// Wall time minus monotonic time at the last look, ms.
     offset_ms: Cell<Option<i64>>,
+    /// Whether the owner has been told that they wait for the right time.
+    is_waiting_for_clock: Cell<bool>,
     bell: Bell,
 }
 
@@ -127,6 +129,7 @@ impl Jobs {
             waiting: RefCell::default(),
             behind: RefCell::default(),
             offset_ms: Cell::new(None),
+            is_waiting_for_clock: Cell::new(false),
             bell: Bell::default(),
         }
     }
@@ -221,6 +224,9 @@ impl Gateway {
             return look;
         }
         if !self.is_clock_set() {
+            if !self.jobs.is_waiting_for_clock.replace(true) {
+                log::info!("scheduled jobs wait until a time server has set the clock (cron.clockWaitSeconds)");
+            }
             // What is due is found out when the time is known.
             return Duration::from_millis(CLOCK_LOOK_MS);
         }

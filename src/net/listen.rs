@@ -64,7 +64,8 @@ impl Front {
         self.came(socket, Source::Address(remote.ip()));
     }
 
-    fn came(&self, socket: Socket, source: Source) {
+    /// The same for one that came through this door.
+    pub fn came(&self, socket: Socket, source: Source) {
         let front = self.clone();
         let tasks = &self.gateway.sys.tasks;
         let address = source.address();

@@ -12,6 +12,8 @@ pub(super) type Listener = (async_net::TcpListener, SocketAddr);
 /// Why an address can't be listened on.
 pub(super) struct NoSocket {
     pub(super) kind: io::ErrorKind,
+    /// Whether a handed socket is in the way, which only the owner can change.
+    pub(super) is_handed: bool,
     /// For people.
     pub(super) problem: String,
 }
@@ -44,7 +46,9 @@ pub(super) async fn listen(
         match opened {
             Ok(listener) => listeners.push(listener),
             Err(error) if listeners.len() == handed.len() => {
-                return Err(NoSocket { kind: error.kind(), problem: problem(socket, &error, handed) });
+                let in_the_way = handed.iter().map(|(_, local)| *local).find(|local| local.port() == socket.port());
+                let problem = problem(socket, &error, in_the_way);
+                return Err(NoSocket { kind: error.kind(), is_handed: in_the_way.is_some(), problem });
             }
             Err(error) => log::warn!("not listening on {socket} too: {error}"),
         }
@@ -58,11 +62,11 @@ fn covers(handed: SocketAddr, wanted: SocketAddr) -> bool {
     handed.port() == wanted.port() && (handed.ip() == wanted.ip() || (is_same_kind && handed.ip().is_unspecified()))
 }
 
-fn problem(socket: SocketAddr, error: &io::Error, handed: &[Listener]) -> String {
-    if let Some((_, local)) = handed.iter().find(|(_, local)| local.port() == socket.port()) {
+fn problem(socket: SocketAddr, error: &io::Error, in_the_way: Option<SocketAddr>) -> String {
+    if let Some(local) = in_the_way {
         return format!(
-            "cannot listen on {socket}: systemd holds {local} for the gateway; set ListenStream={socket} with \
-             `systemctl edit barnacle.socket`, or do without it: `systemctl disable --now barnacle.socket`"
+            "cannot listen on {socket}: systemd holds {local} for the gateway; put an empty ListenStream= and \
+             ListenStream={socket} into `systemctl edit barnacle.socket`, or do without it: `systemctl disable --now barnacle.socket`"
         );
     }
     let hint = match error.kind() {

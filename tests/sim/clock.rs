@@ -4,12 +4,10 @@ use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use barnacle::sys::Clock as _;
-use data_encoding::{BASE64URL_NOPAD, HEXLOWER};
-use ring::digest::{SHA256, digest};
-use ring::signature::{Ed25519KeyPair, KeyPair as _};
 use serde_json::{Value, json};
 
 use super::client::{Client, Who};
+use super::device;
 use super::home::{Furnishing, Home, TOKEN};
 use super::provider::says;
 
@@ -141,25 +139,11 @@ fn a_jump_neither_ends_a_lockout_nor_forgets_who_was_here() {
 
 /// Shakes hands with a device that dates its signature `signed_at`; the answer's error. The clock jumps before it.
 fn shake(home: &Home, signed_at: impl Fn(u64) -> u64, jump: i64) -> Value {
-    let who = Who { introduces_itself: false, address: Ipv4Addr::new(192, 0, 2, 9).into(), ..Who::native() };
-    let client = home.connect(who);
-    home.settle();
-    let challenge = client.events("connect.challenge")[0].clone();
-    let signed_at = signed_at(challenge["ts"].as_u64().unwrap());
+    let who = Who { address: Ipv4Addr::new(192, 0, 2, 9).into(), ..Who::native() };
+    let (client, challenge) = device::challenged(home, who);
+    let signed_at = signed_at(challenge.at_ms);
     home.world.clock.jump_wall(jump);
-    let key = Ed25519KeyPair::from_seed_unchecked(&[7; 32]).unwrap();
-    let id = HEXLOWER.encode(digest(&SHA256, key.public_key().as_ref()).as_ref());
-    let nonce = challenge["nonce"].as_str().unwrap();
-    let text = format!("v2|{id}|test|test|operator|operator.read|{signed_at}|{TOKEN}|{nonce}");
-    let encoded = |bytes: &[u8]| BASE64URL_NOPAD.encode(bytes);
-    client.send(&json!({"type": "req", "id": "connect", "method": "connect", "params": {
-        "minProtocol": 3, "maxProtocol": 3, "role": "operator", "scopes": ["operator.read"], "auth": {"token": TOKEN},
-        "client": {"id": "test", "version": "1", "platform": "linux", "mode": "test"},
-        "device": {
-            "id": id, "publicKey": encoded(key.public_key().as_ref()), "signedAt": signed_at, "nonce": nonce,
-            "signature": encoded(key.sign(text.as_bytes()).as_ref()),
-        },
-    }}));
+    client.send(&device::handshake(&challenge, signed_at, Some(TOKEN)));
     home.run_ms(50);
     client.reply("connect")["error"].clone()
 }

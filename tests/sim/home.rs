@@ -21,6 +21,7 @@ use barnacle::gateway::Gateway;
 use barnacle::journal::{Journal, Settings, Style};
 use barnacle::limits::{APPROVALS_PENDING, CLOSE_REASON_BYTES, INVOKES, Limits};
 use barnacle::net::listen::Front;
+use barnacle::net::origin::Source;
 use barnacle::net::pipe::{self, End};
 use barnacle::net::socket::Socket;
 use barnacle::runs::tools::{NoTools, Tools};
@@ -62,6 +63,8 @@ pub struct Furnishing {
     pub own_accord: (&'static str, &'static str),
     /// The configuration's `channels`.
     pub channels: &'static str,
+    /// Whether logins of the tailnet count, and whether Tailscale Serve has an entrance of its own.
+    pub tailscale: (bool, bool),
 }
 
 impl Furnishing {
@@ -75,6 +78,7 @@ impl Furnishing {
             tools: Rc::new(NoTools),
             own_accord: ("{}", "{}"),
             channels: "{}",
+            tailscale: (false, false),
         }
     }
 
@@ -87,12 +91,13 @@ impl Furnishing {
     fn config(&self) -> Config {
         let limits: Vec<_> = self.limits.iter().map(|(key, value)| format!("{key}:{value}")).collect();
         let text = format!(
-            "{{gateway:{{limits:{{{}}}}}, session:{{reset:{{mode:'never'}}}}, channels:{}, cron:{},
+            "{{gateway:{{auth:{{allowTailscale:{}}},limits:{{{}}}}}, session:{{reset:{{mode:'never'}}}}, channels:{}, cron:{},
               agents:{{defaults:{{heartbeat:{},model:{{primary:'one/m',fallbacks:['two/c']}},verboseDefault:'on',timeoutSeconds:240,maxConcurrent:{}}}}},
               models:{{providers:{{
                 one:{{baseUrl:'https://one.example/v1',apiKey:'sk-simulated-one',models:[{{id:'m'}}]}},
                 two:{{api:'anthropic-messages',baseUrl:'https://two.example',apiKey:'sk-simulated-two',models:[{{id:'c'}}]}},
               }}}}}}",
+            self.tailscale.0,
             limits.join(","),
             self.channels,
             self.own_accord.0,
@@ -176,6 +181,13 @@ impl Home {
     pub fn dial(&self, address: IpAddr, socket_bytes: usize) -> End {
         let (ours, theirs) = pipe::pair(socket_bytes);
         self.front.accepted(Socket::Pipe(theirs), SocketAddr::new(address, 50_000));
+        ours
+    }
+
+    /// The same through the entrance of Tailscale Serve.
+    pub fn dial_serve(&self, socket_bytes: usize) -> End {
+        let (ours, theirs) = pipe::pair(socket_bytes);
+        self.front.came(Socket::Pipe(theirs), Source::Serve);
         ours
     }
 
@@ -283,7 +295,10 @@ fn start(
         },
         journal: Arc::new(Journal::new(&silent(places), Box::new(io::sink()), || START_MS)),
         tools: Rc::clone(&furnishing.tools),
-        launch: Rc::new(Launch::new(places.clone(), BTreeMap::new())),
+        launch: Rc::new(Launch {
+            has_private_entrance: furnishing.tailscale.1,
+            ..Launch::new(places.clone(), BTreeMap::new())
+        }),
         included: Vec::new(),
         kept: Default::default(),
     });

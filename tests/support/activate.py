@@ -2,8 +2,9 @@
 
 activate.py NAME=HOST:PORT|NAME=PATH... -- PROGRAM ARGUMENT...
 
-Prints the program's pid. A line on standard input restarts it: the program is ended with SIGTERM, the sockets stay
-open, and its next pid is printed. At the end of the input the program is ended for good.
+Prints the program's pid. A line `restart` on standard input ends the program with SIGTERM and starts it again, with
+the same sockets; its next pid is printed. A line `wait` waits for its own end. At the end of the input the program is
+ended for good. The exit code is the program's.
 """
 
 import os
@@ -12,6 +13,8 @@ import socket
 import sys
 
 FIRST = 3
+# Longest wait for anything, seconds.
+PATIENCE = 20
 
 
 def opened(spec):
@@ -45,9 +48,13 @@ def start(sockets, program):
     os.execv(program[0], program)
 
 
-def ended(pid):
-    os.kill(pid, signal.SIGTERM)
+def ended(pid, tell=True):
+    if tell:
+        os.kill(pid, signal.SIGTERM)
+    # Without an answer this process ends too, by the alarm.
+    signal.alarm(PATIENCE)
     _, status = os.waitpid(pid, 0)
+    signal.alarm(0)
     return os.waitstatus_to_exitcode(status)
 
 
@@ -56,7 +63,9 @@ def main():
     sockets = [opened(spec) for spec in sys.argv[1:split]]
     program = sys.argv[split + 1 :]
     pid = start(sockets, program)
-    for _ in sys.stdin:
+    for order in sys.stdin:
+        if order.strip() == "wait":
+            sys.exit(ended(pid, tell=False))
         if code := ended(pid):
             sys.exit(f"the program ended with {code}")
         pid = start(sockets, program)
