@@ -6,7 +6,7 @@
 //! [`client`] speaks the protocol, and [`call`], [`chat`], [`health`], [`status`], [`devices`], [`nodes`],
 //! [`channels`] and [`audit`] use it. A turn of
 //! a chat is a machine ([`turn`], [`growth`]) that [`chat`] drives; [`prompt`] is the conversation. Clients
-//! share nothing with a gateway in the same process: they only know the wire.
+//! share nothing with a gateway in the same process: they only know the wire. [`manual`] prints the manual page.
 
 pub mod args;
 pub mod audit;
@@ -27,6 +27,7 @@ pub mod health;
 pub mod help;
 pub mod input;
 pub mod json;
+pub mod manual;
 pub mod nodes;
 pub mod prompt;
 pub mod run;
