@@ -203,7 +203,9 @@ pub const TOOL_IMAGE_BYTES: usize = 6 * 1024 * 1024;
 pub const TOOL_ASK_MS: u64 = 3 * 60 * 1000;
 /// Tools that somebody has allowed for the rest of a session. The oldest permission leaves.
 pub const TOOL_GRANTS: usize = 200;
-/// What a call is about, for whoever decides and for the audit log, characters. More is cut.
+/// What a call is about, for whoever decides, characters. A call with more to show can't be approved.
+pub const TOOL_SHOWN_CHARS: usize = 3000;
+/// The same in the audit log, characters. More is cut.
 pub const TOOL_SUMMARY_CHARS: usize = 500;
 /// A file of the log of tool calls, bytes; then the next one begins.
 pub const AUDIT_BYTES: u64 = 1024 * 1024;

@@ -35,7 +35,7 @@ pub(super) const TOOLS: &[Key] = &[
         "tools.policy[].channels",
         Type::Texts,
         "all",
-        "where the request came from: channels, or `operator`, `node`, `schedule`, `hook`",
+        "where the request came from: channels, or `operator`, `node`, `schedule`, `heartbeat`, `hook`",
     ),
     key("tools.policy[].senders", Type::Texts, "all", "people on channels, such as `telegram:77` or `@ann`"),
     key(

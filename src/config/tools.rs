@@ -74,7 +74,7 @@ pub struct Rule {
     pub agents: Vec<String>,
     /// Session keys; a `*` at the end stands for the rest.
     pub sessions: Vec<String>,
-    /// Ways: channels, or `operator`, `node`, `schedule`, `hook`.
+    /// Ways: channels, or `operator`, `node`, `schedule`, `heartbeat`, `hook`.
     pub channels: Vec<String>,
     /// People on channels.
     pub senders: Vec<String>,

@@ -154,6 +154,17 @@ crate::wire! {
         consecutive_errors: Option<u32>,
     }
 
+    /// Somebody on a channel who asked for a job; it acts on that person's word.
+    #[derive(PartialEq)]
+    pub struct AskedBy {
+        channel: String,
+        account_id: String,
+        sender_id: String,
+        username: Option<String>,
+        /// The chat in which it was asked for.
+        chat: String,
+    }
+
     /// A scheduled job.
     #[derive(PartialEq)]
     pub struct Job {
@@ -178,6 +189,8 @@ crate::wire! {
         isolation: Option<Isolation>,
         /// What becomes of missed times; `cron.missed` when left out.
         missed: Option<Missed>,
+        /// Who asked for it over a channel; the owner's own jobs have nobody.
+        asked_by: Option<AskedBy>,
         #[serde(default)]
         state: State,
     }

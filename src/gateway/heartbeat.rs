@@ -261,7 +261,7 @@ impl Gateway {
             run_id: self.sys.chance.uuid(),
             key: key.clone(),
             agent_id: agent.id.clone(),
-            asker: Asker::Schedule,
+            asker: Asker::Heartbeat,
             text: beat.prompt.clone(),
             model: beat.model.clone(),
             thinking: None,

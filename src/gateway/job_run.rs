@@ -9,9 +9,10 @@ use super::errand::{Errand, Undone};
 use super::heartbeat::Beat;
 use super::heartbeat_text::is_token;
 use super::jobs::Ended;
+use crate::channels::known;
 use crate::cron::job::{AgentTurn, Job, Payload, PostMode, Reminder, Status, Target, WakeMode};
 use crate::limits::{CRON_BUSY_MS, CRON_SUMMARY_CHARS};
-use crate::runs::asker::Asker;
+use crate::runs::asker::{Asker, Person};
 use crate::runs::run::Outcome;
 use crate::stores::{Durability, SessionKey};
 use crate::wire::thinking::ThinkingLevel;
@@ -131,7 +132,7 @@ impl Gateway {
             run_id: run_id.to_owned(),
             key,
             agent_id: agent_id.to_owned(),
-            asker: Asker::Schedule,
+            asker: asker_of(job),
             text,
             model: filled(&turn.model),
             thinking: turn.thinking.as_deref().and_then(ThinkingLevel::parse),
@@ -201,6 +202,20 @@ impl Gateway {
         }
         self.system_events.push(main, &format!("{prefix}: {said}"), self.sys.clock.now_ms());
     }
+}
+
+/// On whose word a job acts: that of whoever asked for it over a channel, else the owner's.
+fn asker_of(job: &Job) -> Asker {
+    let Some(by) = &job.asked_by else { return Asker::Schedule };
+    // A channel that this version doesn't have is nobody's word.
+    let Some(meta) = known::find(&by.channel) else { return Asker::Hook };
+    Asker::Person(Person {
+        channel: meta.id,
+        account_id: by.account_id.clone(),
+        sender_id: by.sender_id.clone(),
+        username: by.username.clone(),
+        chat: by.chat.clone(),
+    })
 }
 
 /// The last thing that the agent said.

@@ -170,6 +170,7 @@ async fn add(cx: Cx, params: AddParams) -> Result<Job, Error> {
         payload: params.payload,
         isolation: params.isolation,
         missed: params.missed,
+        asked_by: None,
         state: State::default(),
     };
     check_name(&cx, &job)?;

@@ -9,8 +9,10 @@ pub enum Asker {
     Person(Person),
     /// A paired node, by its id: a voice that it heard.
     Node(String),
-    /// The owner's own jobs and heartbeats.
+    /// The owner's own jobs.
     Schedule,
+    /// The agent itself, which looks around now and then; what it finds may have come from anywhere.
+    Heartbeat,
     /// A request from elsewhere that wakes an agent.
     Hook,
 }
@@ -41,7 +43,7 @@ pub struct Person {
 
 impl Asker {
     /// The name of the way, as policies and the audit log have it: a channel's, or `operator`, `node`,
-    /// `schedule`, `hook`.
+    /// `schedule`, `heartbeat`, `hook`.
     #[must_use]
     pub fn way(&self) -> &str {
         match self {
@@ -49,6 +51,7 @@ impl Asker {
             Self::Person(person) => person.channel,
             Self::Node(_) => "node",
             Self::Schedule => "schedule",
+            Self::Heartbeat => "heartbeat",
             Self::Hook => "hook",
         }
     }
@@ -66,7 +69,7 @@ impl Asker {
             Self::Operator(operator) => operator.name.clone(),
             Self::Node(id) => id.clone(),
             Self::Person(person) => format!("{}:{}", person.channel, person.sender_id),
-            Self::Schedule | Self::Hook => self.way().to_owned(),
+            Self::Schedule | Self::Heartbeat | Self::Hook => self.way().to_owned(),
         }
     }
 }

@@ -134,7 +134,7 @@ fn may_decide(cx: &Cx) -> bool {
             let mut targets = config.tools.forward.targets.iter().filter(|target| target.channel == person.channel);
             targets.any(|target| parse(&target.to).is_some_and(|target| target.to == person.chat))
         }
-        Asker::Node(_) | Asker::Schedule | Asker::Hook => false,
+        Asker::Node(_) | Asker::Schedule | Asker::Heartbeat | Asker::Hook => false,
     }
 }
 

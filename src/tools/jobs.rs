@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use super::when::{self, When};
 use super::{Cx, Group, Problem, Risk, Tool};
-use crate::cron::job::{AgentTurn, Job, Payload, Reminder, State, Target, WakeMode};
+use crate::cron::job::{AgentTurn, AskedBy, Job, Payload, Reminder, State, Target, WakeMode};
 use crate::limits::{CRON_MESSAGE_CHARS, CRON_NAME_CHARS};
 use crate::runs::asker::{Asker, Person};
 use crate::runs::tools::ToolOutput;
@@ -124,6 +124,13 @@ async fn add(cx: &Cx, when: &str, name: &str, payload: Payload) -> Result<String
         payload,
         isolation: None,
         missed: None,
+        asked_by: person(cx).map(|person| AskedBy {
+            channel: person.channel.to_owned(),
+            account_id: person.account_id.clone(),
+            sender_id: person.sender_id.clone(),
+            username: person.username.clone(),
+            chat: person.chat.clone(),
+        }),
         state: State::default(),
     };
     job.plan(now_ms, zone).map_err(|bad| bad.to_string())?;

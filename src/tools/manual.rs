@@ -14,7 +14,7 @@ Made from the table of tools; `tests/docs.rs` keeps it fresh.
 An agent acts through tools. Whether a call runs depends on the tool's risk and on whoever asked, never on what a text
 says:
 
-| risk | the owner | people who were let in, nodes | hooks |
+| risk | the owner | people who were let in, nodes, the agent by itself (heartbeats) | hooks |
 | --- | --- | --- | --- |
 | look: what belongs to the conversation or the workspace | allow | allow | allow |
 | private: what is somebody's own | allow | ask | deny |

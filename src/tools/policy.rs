@@ -10,7 +10,7 @@ use crate::runs::tools::Scene;
 enum Trust {
     /// The owner: an operator's client, the owner's own jobs, people of `tools.elevated.allowFrom`.
     Owner,
-    /// Somebody who was let in, or a paired node.
+    /// Somebody who was let in, a paired node, or the agent by itself.
     Known,
     /// A request from elsewhere.
     Outside,
@@ -41,7 +41,7 @@ pub fn is_owner(config: &Tools, asker: &Asker) -> bool {
 fn trust(config: &Tools, asker: &Asker) -> Trust {
     match asker {
         Asker::Operator(_) | Asker::Schedule => Trust::Owner,
-        Asker::Node(_) => Trust::Known,
+        Asker::Node(_) | Asker::Heartbeat => Trust::Known,
         Asker::Hook => Trust::Outside,
         Asker::Person(person) => {
             let owners = config.owners.get(person.channel).map(Vec::as_slice).unwrap_or_default();
@@ -157,6 +157,7 @@ mod tests {
             assert_eq!(decided(&owned, ann()), owner, "{risk:?}");
             assert_eq!(decided(&none, ann()), known, "{risk:?}");
             assert_eq!(decided(&none, Asker::Node("n".into())), known, "{risk:?}");
+            assert_eq!(decided(&none, Asker::Heartbeat), known, "{risk:?}");
             assert_eq!(decided(&none, Asker::Hook), outside, "{risk:?}");
         }
     }

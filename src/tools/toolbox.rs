@@ -12,13 +12,16 @@ use super::commands::{self, Line};
 use super::{Cx, GROUPS, Group, Problem, Risk, Standing, Tool, pictures, policy};
 use crate::config::tools::Decision;
 use crate::gateway::Gateway;
-use crate::limits::{TOOL_GRANTS, TOOL_IMAGE_BYTES, TOOL_SUMMARY_CHARS, TOOL_TEXT_BYTES};
+use crate::limits::{TOOL_GRANTS, TOOL_IMAGE_BYTES, TOOL_SHOWN_CHARS, TOOL_SUMMARY_CHARS, TOOL_TEXT_BYTES};
 use crate::nodes::decisions::Verdict;
 use crate::runs::providers::ToolSpec;
 use crate::runs::tools::{Scene, ToolOutput, Tools};
 use crate::stores::Durability;
 use crate::sys::LocalFuture;
 use crate::wire::message::Block;
+
+/// A tool, in a session, for whoever asked: others who write into the same session get nothing by it.
+type Grant = (String, String, &'static str);
 
 /// All tools of a gateway. Cloning shares them.
 #[derive(Debug, Clone, Default)]
@@ -28,8 +31,8 @@ pub struct Toolbox(Rc<Inner>);
 struct Inner {
     gateway: OnceCell<Weak<Gateway>>,
     audit: OnceCell<Audit>,
-    /// Session and tool: what somebody has allowed for as long as the gateway runs.
-    granted: RefCell<VecDeque<(String, &'static str)>>,
+    /// What somebody has allowed for as long as the gateway runs.
+    granted: RefCell<VecDeque<Grant>>,
 }
 
 impl Toolbox {
@@ -53,7 +56,8 @@ impl Toolbox {
         if !problems.is_empty() {
             return ToolOutput::failed(format!("The arguments of {} are wrong: {}", tool.name, problems.join("; ")));
         }
-        let summary = cut(&cx.gateway.journal.hide(&(tool.summary)(&arguments)));
+        let whole = cx.gateway.journal.hide(&(tool.summary)(&arguments));
+        let summary = cut(&whole, TOOL_SUMMARY_CHARS);
         let config = cx.gateway.config.get();
         let decision = match policy::decide(&config.tools, tool, tool.risk, &cx.scene) {
             Decision::Ask if is_own_word && policy::is_owner(&config.tools, &cx.scene.asker) => Decision::Allow,
@@ -63,7 +67,7 @@ impl Toolbox {
             let scene = &cx.scene;
             self.note(&Entry { scene, tool: tool.name, summary: &summary, decision, outcome, by }, durability)
         };
-        let by = match self.allowed(&cx, tool, decision, &arguments, &summary).await {
+        let by = match self.allowed(&cx, tool, decision, &arguments, &whole).await {
             Ok(by) => by,
             Err(Refused { outcome, by, text }) => {
                 drop(note(outcome, by.as_deref(), Durability::Lazy));
@@ -102,7 +106,7 @@ impl Toolbox {
         arguments: &Value,
         summary: &str,
     ) -> Result<Option<String>, Refused> {
-        let grant = (cx.scene.session.to_string(), tool.name);
+        let grant = (cx.scene.session.to_string(), cx.scene.asker.name(), tool.name);
         match decision {
             Decision::Allow => return Ok(None),
             Decision::Deny => {
@@ -118,7 +122,12 @@ impl Toolbox {
                 Standing::Unknown => {}
             },
         }
-        let matter = Matter { summary: summary.to_owned(), ..(tool.matter)(cx, arguments) };
+        if summary.chars().count() > TOOL_SHOWN_CHARS {
+            let text =
+                format!("It is too long to be shown to whoever approves: {TOOL_SHOWN_CHARS} characters at most.");
+            return Err(Refused { outcome: "refused", by: None, text });
+        }
+        let matter = Matter { summary: cut(summary, TOOL_SHOWN_CHARS), ..(tool.matter)(cx, arguments) };
         match asking::ask(cx, tool, matter).await {
             Ok(Some(Said { verdict: Verdict::Deny, by })) => {
                 let text = format!("{by} did not allow it. Tell the user; don't try another way.");
@@ -138,7 +147,7 @@ impl Toolbox {
         }
     }
 
-    fn grant(&self, grant: (String, &'static str)) {
+    fn grant(&self, grant: Grant) {
         let mut granted = self.0.granted.borrow_mut();
         if granted.len() >= TOOL_GRANTS {
             granted.pop_front();
@@ -213,9 +222,9 @@ impl Tools for Toolbox {
 }
 
 /// A summary in one line, cut.
-fn cut(text: &str) -> String {
-    let line: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(TOOL_SUMMARY_CHARS).collect();
-    if text.chars().nth(TOOL_SUMMARY_CHARS).is_some() { format!("{line}…") } else { line }
+fn cut(text: &str, most: usize) -> String {
+    let line: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(most).collect();
+    if text.chars().nth(most).is_some() { format!("{line}…") } else { line }
 }
 
 /// What goes back to the model: within its size, and without the gateway's own secrets.

@@ -217,6 +217,41 @@ fn commands_reach_the_tools_without_a_model_and_a_reminder_outlives_a_power_cut(
 }
 
 #[test]
+fn a_job_acts_on_the_word_of_whoever_asked_for_it() {
+    const RULES: &str = "{elevated:{allowFrom:{loopback:['bob']}},policy:[{tools:['schedule'],decision:'allow'}]}";
+    for (who, is_asked) in [("eve", true), ("bob", false)] {
+        let house = House::new(RULES, |text| {
+            let is_job = text.contains("[cron:");
+            if is_job {
+                ("camera_snap", json!({}))
+            } else {
+                ("schedule", json!({"when": "10m", "task": "look at the garden"}))
+            }
+        });
+        let owner = house.home.admit(Who::native());
+        let phone = node(&house.home, "garden", "ios", &["camera.snap"]);
+        house.write(&owner, who, "look at the garden later", "a");
+        house.home.run_for(Duration::from_secs(11 * 60));
+        assert_eq!(asked(&phone).is_empty(), is_asked, "{who}");
+        assert_eq!(approvals(&owner).len(), usize::from(is_asked), "{who}");
+    }
+}
+
+#[test]
+fn what_was_allowed_for_a_session_holds_for_whoever_it_was_allowed_to() {
+    let house = House::new(BOB, |_| ("remind", json!({"when": "10m", "text": "tea"})));
+    let owner = house.home.admit(Who::native());
+    house.write(&owner, "eve", "remind me", "a");
+    let id = approvals(&owner)[0]["id"].clone();
+    house.call(&owner, "r", "exec.approval.resolve", json!({"id": id, "decision": "allow-always"}));
+    house.home.run_ms(1000);
+    house.write(&owner, "eve", "and again", "b");
+    assert_eq!((approvals(&owner).len(), house.home.gateway().jobs.book.len()), (1, 2));
+    house.write(&owner, "carl", "me too", "c");
+    assert_eq!((approvals(&owner).len(), house.home.gateway().jobs.book.len()), (2, 2));
+}
+
+#[test]
 fn an_agent_reads_its_skills_and_its_workspace_and_nothing_else() {
     for (path, expected) in [
         ("/state/skills/tea/SKILL.md", "Boil water."),
