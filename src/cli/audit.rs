@@ -33,7 +33,14 @@ pub async fn audit(args: &Audit, target: &Target, clock: &Rc<dyn Clock>, console
     let read: Value = serde_json::from_str(payload.get()).unwrap_or_default();
     let entries = read.get("entries").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
     let mut table = Table::new(&["WHEN", "TOOL", "ASKED BY", "DECIDED", "OUTCOME", "ABOUT"]);
-    for entry in entries.iter().rev() {
+    for (index, entry) in entries.iter().enumerate().rev() {
+        // A call that has ended is told once.
+        let is_same =
+            |other: &&Value| ["/runId", "/tool", "/summary"].iter().all(|at| other.pointer(at) == entry.pointer(at));
+        if text(entry, "/outcome").as_deref() == Some("runs") && entries.iter().take(index).any(|other| is_same(&other))
+        {
+            continue;
+        }
         let age = entry.get("ts").and_then(Value::as_u64).map(|ts| clock.now_ms().saturating_sub(ts));
         let decided = match (text(entry, "/decision"), text(entry, "/by")) {
             (Some(decision), Some(by)) => Some(format!("{decision}: {by}")),
