@@ -112,6 +112,7 @@ pub fn assemble(start: Start) -> Result<Front, StoreError> {
         allowed_origins: config.gateway.allowed_origins.clone(),
         allowed_hosts: config.gateway.allowed_hosts.clone(),
         host_name: host.clone(),
+        has_private_entrance: launch.has_private_entrance,
     });
     let config = Current::new(config);
     let restart_note = RestartNote::take(&sys, &places.state_dir);

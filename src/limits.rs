@@ -395,8 +395,10 @@ pub const CRON_LATE_MS: u64 = 5 * 60 * 1000;
 pub const CRON_GAP_MS: u64 = 1000;
 /// Failures after which a job that is due once is switched off.
 pub const CRON_TRIES: u32 = 5;
-/// A clock that shows an earlier time has not been set: no job is due (2025-01-01 UTC).
-pub const CRON_CLOCK_MS: u64 = 1_735_689_600_000;
+/// A clock that shows an earlier time has not been set (2026-01-01 UTC): no job is due, no age is judged.
+pub const CLOCK_MIN_MS: u64 = 1_767_225_600_000;
+/// Pause between two looks at a clock that no time server has set yet, ms.
+pub const CLOCK_LOOK_MS: u64 = 5 * 1000;
 /// Longest pause between two looks at the clocks, ms.
 pub const CRON_LOOK_MS: u64 = 60 * 1000;
 /// Longest wait of a job for a busy session before its heartbeat, ms (methods.md 10.5).
@@ -465,6 +467,15 @@ pub const PROCESSES: usize = 8;
 pub const PROCESS_LINE_BYTES: usize = 512;
 /// Threads that wait for the disk at once. Host names are looked up by another one for each run that goes.
 pub const POOL_THREADS: usize = 2;
+
+/// Sockets that systemd may hand over. With more, the gateway doesn't start.
+pub const HANDED_SOCKETS: usize = 8;
+/// Credentials that systemd may hand over. With more, the gateway doesn't start.
+pub const CREDENTIALS: usize = 64;
+/// A credential that systemd hands over, bytes. With a larger one, the gateway doesn't start.
+pub const CREDENTIAL_BYTES: u64 = 16 * 1024;
+/// Tries to reach the gateway's own socket after a start, before systemd is told that it is ready.
+pub const READY_TRIES: u32 = 20;
 
 /// Largest message that a command of the command line takes from a gateway, bytes. Over it: an error.
 pub const CLIENT_MESSAGE_BYTES: usize = 32 * 1024 * 1024;
@@ -593,6 +604,10 @@ pub const FIXED: &[(&str, u64, &str)] = &[
     ("programs that run at once", PROCESSES as u64, "UNAVAILABLE"),
     ("line of a program's output in the log, bytes", PROCESS_LINE_BYTES as u64, "cut"),
     ("threads that wait for the disk", POOL_THREADS as u64, "the next one waits"),
+    ("sockets that systemd hands over", HANDED_SOCKETS as u64, "exit 78"),
+    ("credentials that systemd hands over", CREDENTIALS as u64, "exit 78"),
+    ("credential that systemd hands over, bytes", CREDENTIAL_BYTES, "exit 78"),
+    ("tries to reach the own socket after a start", READY_TRIES as u64, "systemd is not told that it is ready"),
     ("message that a command takes from a gateway, bytes", CLIENT_MESSAGE_BYTES as u64, "the command fails"),
     ("standard input of a command, bytes", CLIENT_INPUT_BYTES, "the command fails"),
     ("tries of `chat` to reconnect", CLIENT_RECONNECTS as u64, "the command fails"),
@@ -609,27 +624,4 @@ const _: () = assert!(SEND_TEXT_BYTES <= QUEUE_BYTES && DELIVERY_PAUSE_MS <= DEL
 const _: () = assert!(STREAM_LINE_BYTES as u64 <= 33_554_432);
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_default_lies_within_its_range_and_every_key_can_be_set() {
-        for row in Limits::ROWS {
-            assert!(row.min <= row.default && row.default <= row.max, "{}", row.key);
-            let mut limits = Limits::default();
-            limits.set(row.key, row.min).unwrap();
-            assert_eq!(limits.set(row.key, row.max + 1).unwrap_err().unwrap().key, row.key);
-        }
-        assert!(Limits::default().set("noSuchLimit", 1).unwrap_err().is_none());
-    }
-
-    #[test]
-    fn defaults_fit_each_other() {
-        let limits = Limits::default();
-        assert!(limits.max_buffered_bytes <= limits.total_buffered_bytes);
-        assert!(limits.max_payload <= limits.total_incoming_bytes);
-        assert!(limits.node_max_payload <= limits.total_incoming_bytes);
-        assert!(limits.history_bytes < limits.max_buffered_bytes);
-        assert!(limits.calls_per_connection <= limits.calls_in_flight);
-    }
-}
+mod tests;

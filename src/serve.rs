@@ -1,6 +1,9 @@
 //! The gateway as a process: its lock, listeners, signals, restarts and end.
 #![allow(clippy::disallowed_methods, reason = "this is where the real clock and the real process are put in place")]
 
+mod sockets;
+mod telling;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io::{self, Write as _};
@@ -16,7 +19,11 @@ use jiff::tz::TimeZone;
 use smol::LocalExecutor;
 use smol::stream::StreamExt as _;
 
+use sockets::{Listener, listen, move_to, shown};
+use telling::Telling;
+
 use crate::app::{self, Start};
+use crate::config::credentials;
 use crate::config::file::{Loaded, Source};
 use crate::config::first_start::{Credential, CredentialSource, Places};
 use crate::config::gateway::AuthMode;
@@ -33,8 +40,10 @@ use crate::sys::chance::Chance;
 use crate::sys::client::RealHttp;
 use crate::sys::clock::RealClock;
 use crate::sys::disk::Disk;
+use crate::sys::handed::Handed;
 use crate::sys::instance::{Instance, Taken};
 use crate::sys::processes::RealProcesses;
+use crate::sys::supervisor::Supervisor;
 use crate::sys::{Clock, Sys, Tasks};
 
 /// The environment variable that carries the token.
@@ -91,12 +100,13 @@ pub fn serve(options: &Options, env: &BTreeMap<String, String>) -> Result<(), Fa
     let mut life = smol::block_on(executor.run(prepare(options, env, &sys)))?;
     let mut signals = Signals::new([Signal::Term, Signal::Int, Signal::Hup, Signal::Usr1])
         .map_err(|error| Failed::Other(format!("signals: {error}")))?;
+    let supervisor = Supervisor::find(env);
     // A new executor for each gateway, so that nothing of the old one is left but what was handed on.
     drop((sys, executor));
     loop {
         let executor = Rc::new(LocalExecutor::new());
         let sys = real_sys(&clock, &executor, env);
-        match smol::block_on(executor.run(live(life, sys, &mut signals)))? {
+        match smol::block_on(executor.run(live(life, sys, supervisor, &mut signals)))? {
             Some(next) => life = next,
             None => return Ok(()),
         }
@@ -124,6 +134,8 @@ struct Life {
     loaded: Loaded,
     credential: Credential,
     listeners: Vec<Listener>,
+    /// The sockets that systemd gave; those of them with an address are among the listeners.
+    handed: Handed,
     /// What the gateway before gave away.
     kept: Kept,
     /// Whether the owner at the terminal has been told where the gateway is.
@@ -133,7 +145,12 @@ struct Life {
 /// What the process does once, before the first gateway.
 async fn prepare(options: &Options, env: &BTreeMap<String, String>, sys: &Sys) -> Result<Life, Failed> {
     let other = |problem: String| Failed::Other(problem);
+    let handed = Handed::take(env).map_err(|unusable| Failed::Config(vec![unusable.to_string()]))?;
+    // What systemd hands over comes before the environment.
     let mut env = env.clone();
+    let secrets = credentials::read(&*sys.files, &env).map_err(|problem| Failed::Config(vec![problem]))?;
+    let names: Vec<_> = secrets.keys().cloned().collect();
+    env.extend(secrets);
     if let Some(token) = &options.token {
         // The check of open addresses wants to see it.
         env.insert(TOKEN_VARIABLE.to_owned(), token.clone());
@@ -147,7 +164,13 @@ async fn prepare(options: &Options, env: &BTreeMap<String, String>, sys: &Sys) -
     let instance = Instance::take(&places.state_dir).map_err(|taken| other(already(&taken, &places.state_dir)))?;
 
     let bind = options.bind.as_deref().map(read_bind).transpose()?;
-    let launch = Launch { bind, port: options.port, token: options.token.clone(), ..Launch::new(places, env) };
+    let launch = Launch {
+        bind,
+        port: options.port,
+        token: options.token.clone(),
+        has_private_entrance: handed.serve.is_some(),
+        ..Launch::new(places, env)
+    };
     let loaded =
         launch.load(sys).map_err(|error| Failed::Config(error.to_string().lines().map(str::to_owned).collect()))?;
     let settings = log_settings(&loaded.config, &launch.places, &launch.env);
@@ -156,10 +179,28 @@ async fn prepare(options: &Options, env: &BTreeMap<String, String>, sys: &Sys) -
     for warning in &loaded.warnings {
         log::warn!("{warning}");
     }
+    if !names.is_empty() {
+        log::info!("credentials from systemd: {}", names.join(", "));
+    }
     let credential = launch.credential(sys, &loaded.config).await.map_err(|error| other(error.to_string()))?;
     jobs::check_store(sys, &launch.places, &loaded.config).map_err(other)?;
-    let listeners = listen(loaded.config.gateway.bind, launch.port(&loaded.config), &[]).await;
-    let listeners = listeners.map_err(|refused| other(refused.problem))?;
+    if let (Some((_, address)), Some(weakness)) =
+        (handed.tcp.iter().find(|(_, address)| !address.ip().is_loopback()), &credential.weakness)
+    {
+        return Err(Failed::Config(vec![format!(
+            "systemd hands over {address}, which others can reach, and the gateway's {} is too weak for that: \
+             {weakness}; set another, or ListenStream=127.0.0.1:18789 with `systemctl edit barnacle.socket`",
+            noun(&credential)
+        )]));
+    }
+    let (bind, port) = (loaded.config.gateway.bind, launch.port(&loaded.config));
+    let listeners = listen(bind, port, &[], &handed.tcp).await.map_err(|refused| match refused.is_handed {
+        true => Failed::Config(vec![refused.problem]),
+        false => other(refused.problem),
+    })?;
+    for (_, address) in handed.tcp.iter().filter(|(_, address)| address.port() != port) {
+        log::warn!("systemd hands over {address}, which gateway.port ({port}) does not name; it is served too");
+    }
     Ok(Life {
         launch: Rc::new(launch),
         journal,
@@ -167,14 +208,15 @@ async fn prepare(options: &Options, env: &BTreeMap<String, String>, sys: &Sys) -
         loaded,
         credential,
         listeners,
+        handed,
         kept: Kept::default(),
         is_first: true,
     })
 }
 
 /// One gateway from its start to its end. Gives what the next one begins with, if there is to be one.
-async fn live(life: Life, sys: Sys, signals: &mut Signals) -> Result<Option<Life>, Failed> {
-    let Life { launch, journal, instance, loaded, credential, listeners, kept, is_first } = life;
+async fn live(life: Life, sys: Sys, supervisor: Supervisor, signals: &mut Signals) -> Result<Option<Life>, Failed> {
+    let Life { launch, journal, instance, loaded, credential, listeners, handed, kept, is_first } = life;
     let places = launch.places.clone();
     if let Some(weakness) = &credential.weakness {
         log::warn!("the gateway's {} is weak: {weakness}", noun(&credential));
@@ -205,24 +247,34 @@ async fn live(life: Life, sys: Sys, signals: &mut Signals) -> Result<Option<Life
         sys.tasks.spawn(Rc::clone(&front.gateway).watch_config()),
         sys.tasks.spawn(Arc::clone(&journal).keep(sys.clone())),
     ];
-    let accepting: Vec<_> =
+    let mut accepting: Vec<_> =
         listeners.iter().map(|(listener, _)| sys.tasks.spawn(front.clone().listen(listener.clone()))).collect();
+    accepting.extend(handed.serve.iter().map(|serve| sys.tasks.spawn(front.clone().listen_for_serve(serve.clone()))));
     let addresses: Vec<_> = listeners.iter().map(|(_, address)| *address).collect();
-    if is_first {
+    let telling = Telling::new(supervisor, &front.gateway, &addresses);
+    work.extend(supervisor.is_there().then(|| sys.tasks.spawn(Rc::clone(&telling).keep())));
+    if is_first && supervisor.is_there() {
+        let config = places.config_file.display();
+        log::info!("{}; state in {}; configuration {config}", whence(&places, &credential), places.state_dir.display());
+    } else if is_first {
         greet(&addresses, &places, &credential);
     }
     log::info!("Barnacle {} listens on {}", crate::VERSION, shown(&addresses));
 
-    let end = wait_for_end(signals, &front, &launch, &listeners)
+    let end = wait_for_end(signals, &front, &launch, &listeners, &handed.tcp, &telling)
         .await
         .map_err(|error| Failed::Other(format!("signals: {error}")))?;
+    match &end {
+        End::Stop => supervisor.stopping(),
+        End::Restart(_) => telling.reloading("Restarting"),
+    }
     // From here on new connections wait in the sockets' queues, for the next gateway if there is one.
     for task in accepting {
         task.cancel().await;
     }
     let next = match end {
         End::Stop => None,
-        End::Restart(next) => Some(next_listeners(*next, listeners).await),
+        End::Restart(next) => Some(next_listeners(*next, listeners, &handed.tcp).await),
     };
     let (reason, restart_ms) = match &next {
         None => ("gateway stopping", None),
@@ -240,16 +292,20 @@ async fn live(life: Life, sys: Sys, signals: &mut Signals) -> Result<Option<Life
         Some(Err(failed)) => Err(failed),
         Some(Ok((loaded, credential, listeners))) => {
             let kept = front.gateway.hand_over();
-            Ok(Some(Life { launch, journal, instance, loaded, credential, listeners, kept, is_first: false }))
+            Ok(Some(Life { launch, journal, instance, loaded, credential, listeners, handed, kept, is_first: false }))
         }
     }
 }
 
 /// The sockets of the next gateway, with what else it begins with. The old ones are given up here.
-async fn next_listeners(next: Next, old: Vec<Listener>) -> Result<(Loaded, Credential, Vec<Listener>), Failed> {
+async fn next_listeners(
+    next: Next,
+    old: Vec<Listener>,
+    handed: &[Listener],
+) -> Result<(Loaded, Credential, Vec<Listener>), Failed> {
     let listeners = match next.elsewhere {
         None => next.listeners,
-        Some((bind, port)) => move_to(bind, port, old).await?,
+        Some((bind, port)) => move_to(bind, port, old, handed).await?,
     };
     Ok((next.loaded, next.credential, listeners))
 }
@@ -278,6 +334,8 @@ async fn wait_for_end(
     front: &Front,
     launch: &Launch,
     listeners: &[Listener],
+    handed: &[Listener],
+    telling: &Telling,
 ) -> io::Result<End> {
     let gateway = &front.gateway;
     loop {
@@ -285,14 +343,18 @@ async fn wait_for_end(
         let restart = async { Err(gateway.restarts.wanted().await) };
         match smol::future::or(signal, restart).await {
             Ok(Some(signal)) => match signal? {
-                Signal::Hup => gateway.reload_config(Cause::Signal).await,
+                Signal::Hup => {
+                    telling.reloading("Reading the configuration again");
+                    gateway.reload_config(Cause::Signal).await;
+                    telling.ready();
+                }
                 Signal::Usr1 => {
                     gateway.restarts.schedule(&gateway.sys, Duration::ZERO, "SIGUSR1");
                 }
                 signal => return Ok(stop(if signal == Signal::Int { "SIGINT" } else { "SIGTERM" })),
             },
             Ok(None) => return Ok(stop("no more signals")),
-            Err(reason) => match next_life(front, launch, listeners).await {
+            Err(reason) => match next_life(front, launch, listeners, handed).await {
                 Ok(next) => {
                     log::info!("{reason}: restarting");
                     return Ok(End::Restart(Box::new(next)));
@@ -318,43 +380,28 @@ fn stop(signal: &str) -> End {
 
 /// Everything that could keep the next gateway from starting, before the old one goes down. Sockets
 /// that stay the same are kept.
-async fn next_life(front: &Front, launch: &Launch, listeners: &[Listener]) -> Result<Next, String> {
+async fn next_life(
+    front: &Front,
+    launch: &Launch,
+    listeners: &[Listener],
+    handed: &[Listener],
+) -> Result<Next, String> {
     // What is read here is what the next gateway begins with.
     front.gateway.reload.hold().await;
     let (loaded, credential) = front.gateway.read_config().await.map_err(|refused| refused.to_string())?;
     let (bind, port) = (loaded.config.gateway.bind, launch.port(&loaded.config));
-    match listen(bind, port, listeners).await {
+    match listen(bind, port, listeners, handed).await {
         Ok(listeners) => Ok(Next { loaded, credential, listeners, elsewhere: None }),
         // Our own socket may be what is in the way: loopback and all addresses don't go together.
         Err(refused)
-            if refused.kind == io::ErrorKind::AddrInUse && listeners.iter().any(|(_, local)| local.port() == port) =>
+            if refused.kind == io::ErrorKind::AddrInUse
+                && !refused.is_handed
+                && listeners.iter().any(|(_, local)| local.port() == port) =>
         {
             Ok(Next { loaded, credential, listeners: Vec::new(), elsewhere: Some((bind, port)) })
         }
         Err(refused) => Err(refused.problem),
     }
-}
-
-/// Closes the old sockets and opens others; when that fails, the old addresses again.
-async fn move_to(bind: Bind, port: u16, old: Vec<Listener>) -> Result<Vec<Listener>, Failed> {
-    let before: Vec<_> = old.iter().map(|(_, address)| *address).collect();
-    drop(old);
-    let refused = match listen(bind, port, &[]).await {
-        Ok(listeners) => return Ok(listeners),
-        Err(refused) => refused,
-    };
-    log::error!("{}; the gateway goes on at {}", refused.problem, shown(&before));
-    let mut listeners = Vec::new();
-    for address in before {
-        match async_net::TcpListener::bind(address).await {
-            Ok(listener) => listeners.push((listener, address)),
-            Err(error) if listeners.is_empty() => {
-                return Err(Failed::Other(format!("cannot listen on {address} again: {error}")));
-            }
-            Err(error) => log::warn!("not listening on {address} too: {error}"),
-        }
-    }
-    Ok(listeners)
 }
 
 /// The address of the command line.
@@ -418,56 +465,6 @@ fn host_name() -> String {
     rustix::system::uname().nodename().to_string_lossy().into_owned()
 }
 
-type Listener = (async_net::TcpListener, SocketAddr);
-
-/// Why an address can't be listened on.
-struct NoSocket {
-    kind: io::ErrorKind,
-    /// For people.
-    problem: String,
-}
-
-/// Opens the addresses, but for those that are `open` already. The first one has to work; loopback's
-/// second one, IPv6, is a bonus.
-async fn listen(bind: Bind, port: u16, open: &[Listener]) -> Result<Vec<Listener>, NoSocket> {
-    let mut listeners: Vec<Listener> = Vec::new();
-    for address in bind.addresses() {
-        // Where the system chose the port, every address gets the same one.
-        let port = listeners.first().map_or(port, |(_, first)| first.port());
-        let same = |(_, local): &&Listener| local.ip() == address && (port == 0 || local.port() == port);
-        if let Some((listener, local)) = open.iter().find(same) {
-            listeners.push((listener.clone(), *local));
-            continue;
-        }
-        let socket = SocketAddr::new(address, port);
-        let opened = match async_net::TcpListener::bind(socket).await {
-            Ok(listener) => listener.local_addr().map(|local| (listener, local)),
-            Err(error) => Err(error),
-        };
-        match opened {
-            Ok(listener) => listeners.push(listener),
-            Err(error) if listeners.is_empty() => {
-                let hint = match error.kind() {
-                    io::ErrorKind::AddrInUse => "; is another program on that port? choose another with --port",
-                    io::ErrorKind::AddrNotAvailable => "; this machine doesn't have that address (gateway.bind)",
-                    io::ErrorKind::PermissionDenied => "; ports below 1024 need privileges, choose another with --port",
-                    _ => "",
-                };
-                return Err(NoSocket {
-                    kind: error.kind(),
-                    problem: format!("cannot listen on {socket}: {error}{hint}"),
-                });
-            }
-            Err(error) => log::warn!("not listening on {socket} too: {error}"),
-        }
-    }
-    Ok(listeners)
-}
-
-fn shown(addresses: &[SocketAddr]) -> String {
-    addresses.iter().map(|address| format!("ws://{address}")).collect::<Vec<_>>().join(" and ")
-}
-
 fn noun(credential: &Credential) -> &'static str {
     match credential.mode {
         AuthMode::Token => "token",
@@ -475,20 +472,25 @@ fn noun(credential: &Credential) -> &'static str {
     }
 }
 
-/// Tells the person at the terminal where the gateway is and how to connect.
-fn greet(addresses: &[SocketAddr], places: &Places, credential: &Credential) {
+/// Where the secret comes from.
+fn whence(places: &Places, credential: &Credential) -> String {
     let noun = noun(credential);
-    let secret = match &credential.source {
+    match &credential.source {
         CredentialSource::Made(path) => format!("{noun} made and written to {}", path.display()),
         CredentialSource::File(path) => format!("{noun} in {}", path.display()),
         CredentialSource::Flag => format!("{noun} from --token"),
         CredentialSource::Config => format!("{noun} from gateway.auth in {}", places.config_file.display()),
         CredentialSource::Environment(name) => format!("{noun} from {name}"),
-    };
+    }
+}
+
+/// Tells the person at the terminal where the gateway is and how to connect.
+fn greet(addresses: &[SocketAddr], places: &Places, credential: &Credential) {
     let text = format!(
-        "Barnacle {} listens on {}\n  secret  {secret}\n  state   {}\n  config  {}\nTalk to it from another terminal: barnacle chat \"hello\"\n",
+        "Barnacle {} listens on {}\n  secret  {}\n  state   {}\n  config  {}\nTalk to it from another terminal: barnacle chat \"hello\"\n",
         crate::VERSION,
         shown(addresses),
+        whence(places, credential),
         places.state_dir.display(),
         places.config_file.display(),
     );

@@ -61,6 +61,8 @@ pub enum Command {
     Channels(Channels),
     /// Any method.
     Call(Call),
+    /// The gateway under systemd.
+    Service(Service),
 }
 
 /// Start the gateway; it runs until Ctrl-C or SIGTERM.
@@ -90,6 +92,29 @@ pub struct Run {
     /// shared token; others can see it in the process list, so prefer BARNACLE_TOKEN
     #[argh(option, arg_name = "T")]
     pub token: Option<String>,
+}
+
+/// Install, remove or look at the gateway as a service of systemd.
+#[derive(FromArgs, Debug, Default)]
+#[argh(
+    subcommand,
+    name = "service",
+    help_triggers("-h", "--help"),
+    example = "sudo {command_name} install --now\n{command_name} install --user\n{command_name} status",
+    note = "ACTION is one of install, uninstall, status.\n\
+            Installing writes unit files that run this very program, and starts nothing without --now.\n\
+            Uninstalling keeps configuration and state. The exit code of status is 0 while the gateway runs."
+)]
+pub struct Service {
+    /// what to do (default: status)
+    #[argh(positional, arg_name = "ACTION")]
+    pub words: Vec<String>,
+    /// a service of your own, without root, instead of the machine's
+    #[argh(switch)]
+    pub user: bool,
+    /// start it, now and at boot
+    #[argh(switch)]
+    pub now: bool,
 }
 
 /// A command that asks a running gateway: its own options, then those that say where it is.

@@ -1,8 +1,8 @@
 //! The command line: starts the gateway, or asks a running one.
 //!
 //! [`args`] says what can be typed, [`help`] adds the tables that every help text ends with,
-//! [`exit`] has the exit codes. `run` is the gateway itself; all other commands are clients of the
-//! native dialect: [`connection`] finds where to and with which secret, [`dial`] opens the stream,
+//! [`exit`] has the exit codes. `run` is the gateway itself, [`service`] hands it to systemd; all other commands are
+//! clients of the native dialect: [`connection`] finds where to and with which secret, [`dial`] opens the stream,
 //! [`client`] speaks the protocol, and [`call`], [`chat`], [`health`], [`status`], [`devices`], [`nodes`] and [`channels`] use it. A turn of
 //! a chat is a machine ([`turn`], [`growth`]) that [`chat`] drives; [`prompt`] is the conversation. Clients
 //! share nothing with a gateway in the same process: they only know the wire.
@@ -28,6 +28,9 @@ pub mod json;
 pub mod nodes;
 pub mod prompt;
 pub mod run;
+pub mod service;
+mod service_status;
+mod service_units;
 pub mod status;
 pub mod summary;
 mod table;
@@ -75,6 +78,9 @@ pub fn main(arguments: Vec<OsString>, environment: Environment) -> ExitCode {
                 .and_then(|target| smol::block_on(nodes::nodes(&args, &target, &clock, &mut console))),
             Parsed::Run(Command::Channels(args)) => target(&args.reach())
                 .and_then(|target| smol::block_on(channels::channels(&args, &target, &clock, &mut console))),
+            Parsed::Run(Command::Service(args)) => {
+                smol::block_on(service::service(&args, &environment, &clock, &mut console))
+            }
             Parsed::Show(text) => console.print(&text),
             Parsed::Mistake(text) => Err(Failure::usage(text)),
         };

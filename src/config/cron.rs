@@ -15,6 +15,8 @@ pub struct Cron {
     pub store: Option<PathBuf>,
     /// Jobs that run at the same time.
     pub max_concurrent_runs: u64,
+    /// How long after the machine's start jobs wait for a time server.
+    pub clock_wait_seconds: u64,
     /// What becomes of missed times of a job that doesn't say.
     pub missed: Missed,
 }
@@ -37,6 +39,7 @@ pub(super) fn read(root: &Field<'_>, env: &BTreeMap<String, String>) -> Cron {
         enabled: at("enabled").and_then(|field| field.flag()).unwrap_or(true),
         store: at("store").and_then(|field| path(&field, env)),
         max_concurrent_runs: at("maxConcurrentRuns").and_then(|field| field.whole()).unwrap_or(1),
+        clock_wait_seconds: at("clockWaitSeconds").and_then(|field| field.whole()).unwrap_or(120),
         missed: match at("missed").and_then(|field| field.text()) {
             Some("skip") => Missed::Skip,
             Some("all") => Missed::All,

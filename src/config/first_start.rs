@@ -97,10 +97,10 @@ impl Places {
         self.state_dir.join("config.last-good.json")
     }
 
-    /// The log file, unless the configuration names another.
+    /// The log file, unless the configuration names another: in systemd's `LOGS_DIRECTORY`, else below the state.
     #[must_use]
-    pub fn log_file(&self) -> PathBuf {
-        self.state_dir.join("logs").join("gateway.log")
+    pub fn log_file(&self, env: &BTreeMap<String, String>) -> PathBuf {
+        systemd(env, "LOGS_DIRECTORY").unwrap_or_else(|| self.state_dir.join("logs")).join("gateway.log")
     }
 
     /// The common workspace, unless the configuration names another.
@@ -297,6 +297,9 @@ mod tests {
         let relative = env(&[("HOME", "/home/pi"), ("XDG_CONFIG_HOME", "x"), ("STATE_DIRECTORY", "")]);
         assert_eq!(Places::find(None, None, &relative).unwrap(), home);
         assert_eq!(Places::find(None, None, &env(&[])), Err(NoPlace::Config));
+        assert_eq!(home.log_file(&env(&all)), Path::new("/home/pi/.local/state/barnacle/logs/gateway.log"));
+        let logs = env(&[("LOGS_DIRECTORY", "/var/log/barnacle:/var/log/other")]);
+        assert_eq!(home.log_file(&logs), Path::new("/var/log/barnacle/gateway.log"));
     }
 
     fn ask(flag: Option<&str>, text: &str, variables: &[(&str, &str)], dir: &Path) -> Result<Credential, String> {

@@ -479,6 +479,12 @@ const CORE: &[Key] = &[
         "`cron/jobs.json` in the state directory",
         "file of the scheduled jobs; holds after a restart",
     ),
+    key(
+        "cron.clockWaitSeconds",
+        Type::Whole(0, 86_400),
+        "120",
+        "how long after the machine's start jobs wait until a time server has set the clock; afterwards they run by the clock as it is",
+    ),
     key("cron.maxConcurrentRuns", Type::Whole(1, 64), "1", "scheduled jobs that run at the same time"),
     key(
         "cron.missed",

@@ -23,6 +23,8 @@ pub struct Launch {
     pub port: Option<u16>,
     /// Shared token instead of the configured one.
     pub token: Option<String>,
+    /// Whether Tailscale Serve has an entrance of its own.
+    pub has_private_entrance: bool,
 }
 
 impl fmt::Debug for Launch {
@@ -35,7 +37,7 @@ impl Launch {
     /// A start without choices of the command line.
     #[must_use]
     pub fn new(places: Places, env: BTreeMap<String, String>) -> Self {
-        Self { places, env, bind: None, port: None, token: None }
+        Self { places, env, bind: None, port: None, token: None, has_private_entrance: false }
     }
 
     /// Reads the configuration and puts the command line's choices over it.

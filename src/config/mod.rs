@@ -10,6 +10,7 @@ pub mod agents;
 mod catalogue;
 pub mod channels;
 mod check;
+pub mod credentials;
 pub mod cron;
 mod current;
 mod edit;

@@ -117,7 +117,8 @@ pub fn literal(text: &str) -> String {
     out
 }
 
-fn is_name(name: &str) -> bool {
+/// Whether it can be the name of a variable in a text.
+pub(super) fn is_name(name: &str) -> bool {
     name.starts_with(|first: char| first.is_ascii_uppercase() || first == '_')
         && name.chars().all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_')
 }

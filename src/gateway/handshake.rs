@@ -48,13 +48,22 @@ pub struct TailscaleClaim {
     pub login: String,
 }
 
+/// What a connection was sent to sign.
+#[derive(Debug, Clone)]
+pub struct Challenge {
+    /// Never the same twice.
+    pub nonce: String,
+    /// The gateway's wall time as the challenge says it, ms since the epoch.
+    pub at_ms: u64,
+}
+
 /// What a first frame is judged by.
 #[derive(Debug)]
 pub struct Scene<'a> {
     /// Where the connection comes from.
     pub origin: &'a Origin,
     /// The challenge that it was sent.
-    pub nonce: Option<&'a str>,
+    pub challenge: Option<&'a Challenge>,
     /// The guard with the shared secret.
     pub auth: &'a Auth,
     /// Devices and their tokens.
@@ -67,6 +76,8 @@ pub struct Scene<'a> {
     pub now_ms: u64,
     /// Wall time, ms since the epoch.
     pub wall_ms: u64,
+    /// Whether the wall clock can be right.
+    pub is_clock_set: bool,
 }
 
 /// What becomes of a first frame.
@@ -181,8 +192,9 @@ fn proof(device: &Device, connect: &Connect, role: Role, scene: &Scene<'_>) -> R
         Flaw::Signature => Error::invalid("device signature invalid"),
     };
     let key = identity::key_of(device).map_err(of_flaw)?;
-    if scene.wall_ms.abs_diff(device.signed_at) > SIGNATURE_SKEW_MS {
-        let details = serde_json::json!({"gatewayTimeMs": scene.wall_ms, "maxSkewMs": SIGNATURE_SKEW_MS});
+    if !is_timely(device, scene) {
+        let hint = "the clocks of this device and the gateway differ; set the one that is wrong";
+        let details = serde_json::json!({"gatewayTimeMs": scene.wall_ms, "maxSkewMs": SIGNATURE_SKEW_MS, "hint": hint});
         return Err(Error::invalid("device signature expired").with_details(details));
     }
     match device.nonce.as_deref().map(str::trim).filter(|nonce| !nonce.is_empty()) {
@@ -190,10 +202,23 @@ fn proof(device: &Device, connect: &Connect, role: Role, scene: &Scene<'_>) -> R
             let details = serde_json::json!({"hint": NONCE_HINT});
             return Err(Error::invalid("device nonce required").with_details(details));
         }
-        Some(nonce) if scene.nonce != Some(nonce) => return Err(Error::invalid("device nonce mismatch")),
+        Some(nonce) if scene.challenge.is_none_or(|challenge| challenge.nonce != nonce) => {
+            return Err(Error::invalid("device nonce mismatch"));
+        }
         _ => {}
     }
     identity::prove(device, &key, connect, role).map_err(of_flaw)
+}
+
+/// Whether a signature is of now. It may be dated by the challenge, whatever the clock has done since. A signed nonce
+/// of this connection proves it without any date, which has to do while nobody has set the gateway's clock.
+fn is_timely(device: &Device, scene: &Scene<'_>) -> bool {
+    let is_near = |time_ms: u64| time_ms.abs_diff(device.signed_at) <= SIGNATURE_SKEW_MS;
+    let is_answer = |challenge: &Challenge| device.nonce.as_deref().map(str::trim) == Some(challenge.nonce.as_str());
+    is_near(scene.wall_ms)
+        || scene
+            .challenge
+            .is_some_and(|challenge| is_answer(challenge) && (is_near(challenge.at_ms) || !scene.is_clock_set))
 }
 
 /// Row 16: Tailscale identity, a device's token, or the shared secret (connection.md 3.2).
@@ -280,13 +305,14 @@ mod tests {
             text,
             &Scene {
                 origin: &origin,
-                nonce: None,
+                challenge: None,
                 auth: &auth,
                 devices: &devices,
                 tailscale_login: None,
                 insecure_control_ui: false,
                 now_ms: 0,
                 wall_ms: 0,
+                is_clock_set: true,
             },
         )
     }

@@ -1,8 +1,9 @@
 //! Runs scheduled jobs when they are due (methods.md 10.4 and 10.5).
 //!
 //! Times are the wall clock's, waiting is monotonic and never longer than a minute, so that a clock that is set
-//! late or jumps is noticed: missed times follow the policy, bounded, and nothing runs twice. What a job does is
-//! in `job_run.rs`.
+//! late or jumps is noticed: missed times follow the policy, bounded, and nothing runs twice. Until a time server has
+//! set the clock nothing runs by itself, for `cron.clockWaitSeconds` after the machine's start at most. What a job
+//! does is in `job_run.rs`.
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, VecDeque};
@@ -22,7 +23,7 @@ use crate::cron::settle::Went;
 use crate::cron::{Book, RunLog};
 use crate::error::Error;
 use crate::events::CRON;
-use crate::limits::{CRON_CATCH_UP, CRON_CLOCK_MS, CRON_LATE_MS, CRON_LOOK_MS};
+use crate::limits::{CLOCK_LOOK_MS, CLOCK_MIN_MS, CRON_CATCH_UP, CRON_LATE_MS, CRON_LOOK_MS};
 use crate::sys::{Bell, Latch, Sys};
 
 /// Wall and monotonic time that differ by more than this since the last look: the clock was set.
@@ -65,6 +66,8 @@ pub struct Jobs {
     behind: RefCell<BTreeMap<String, u64>>,
     /// Wall time minus monotonic time at the last look, ms.
     offset_ms: Cell<Option<i64>>,
+    /// Whether the owner has been told that they wait for the right time.
+    is_waiting_for_clock: Cell<bool>,
     bell: Bell,
 }
 
@@ -128,6 +131,7 @@ impl Jobs {
             waiting: RefCell::default(),
             behind: RefCell::default(),
             offset_ms: Cell::new(None),
+            is_waiting_for_clock: Cell::new(false),
             bell: Bell::default(),
         }
     }
@@ -235,7 +239,7 @@ impl Gateway {
             let earliest = job.timetable(home).ok().and_then(|table| table.next(now_ms));
             let is_late = |next: u64| !job.is_once() && earliest.is_some_and(|earliest| earliest < next);
             let is_failing = job.state.consecutive_errors.is_some();
-            if now_ms >= CRON_CLOCK_MS && !is_failing && job.state.next_run_at_ms.is_none_or(is_late) {
+            if now_ms >= CLOCK_MIN_MS && !is_failing && job.state.next_run_at_ms.is_none_or(is_late) {
                 job.replan(now_ms, home);
             }
             if job != old {
@@ -253,8 +257,15 @@ impl Gateway {
         let now_ms = self.sys.clock.now_ms();
         self.notice_jump(now_ms);
         let look = Duration::from_millis(CRON_LOOK_MS);
-        if !self.config.get().cron.enabled || now_ms < CRON_CLOCK_MS || self.runs.is_closed() {
+        if !self.config.get().cron.enabled || self.runs.is_closed() {
             return look;
+        }
+        if !self.is_clock_set() {
+            if !self.jobs.is_waiting_for_clock.replace(true) {
+                log::info!("scheduled jobs wait until a time server has set the clock (cron.clockWaitSeconds)");
+            }
+            // What is due is found out when the time is known.
+            return Duration::from_millis(CLOCK_LOOK_MS);
         }
         let (due, next) = self.jobs.book.due(now_ms);
         for job in due {
@@ -273,13 +284,13 @@ impl Gateway {
         let offset = i64::try_from(now_ms).unwrap_or(i64::MAX).saturating_sub(elapsed_ms);
         let Some(before) = self.jobs.offset_ms.replace(Some(offset)) else { return };
         let jump = offset.saturating_sub(before);
-        if jump.unsigned_abs() <= JUMP_MS || now_ms < CRON_CLOCK_MS {
+        if jump.unsigned_abs() <= JUMP_MS || now_ms < CLOCK_MIN_MS {
             return;
         }
         log::warn!("the clock was set {} s {}", jump.unsigned_abs() / 1000, if jump > 0 { "forward" } else { "back" });
         for job in self.jobs.book.all() {
             // Planned while the clock had not been set at all.
-            let is_from_nowhere = job.state.next_run_at_ms.is_some_and(|next| next < CRON_CLOCK_MS);
+            let is_from_nowhere = job.state.next_run_at_ms.is_some_and(|next| next < CLOCK_MIN_MS);
             if jump < 0 || is_from_nowhere {
                 self.jobs.behind.borrow_mut().remove(&job.id);
                 self.jobs.book.change(&job.id, |job| job.replan(now_ms, &self.sys.zone));

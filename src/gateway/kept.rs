@@ -34,7 +34,7 @@ impl Gateway {
     /// Takes over who was here, and the versions.
     pub(super) fn resume(&self, presence: Vec<(String, Entry)>, versions: Option<StateVersion>) {
         for (key, entry) in presence {
-            self.presence.report(&key, entry);
+            self.presence.report(&key, entry, self.uptime_ms());
         }
         if let Some(versions) = versions {
             self.hub.resume(versions);

@@ -252,6 +252,18 @@ impl Gateway {
         u64::try_from(self.sys.clock.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 
+    /// Whether the wall clock can be right (`cron.clockWaitSeconds`).
+    #[must_use]
+    pub fn is_clock_set(&self) -> bool {
+        self.sys.clock.is_set(Duration::from_secs(self.config.get().cron.clock_wait_seconds))
+    }
+
+    /// Who is or was here.
+    #[must_use]
+    pub fn present(&self) -> Vec<Entry> {
+        self.presence.list(self.sys.clock.now_ms(), self.uptime_ms())
+    }
+
     /// What the configuration says about short session keys.
     #[must_use]
     pub fn key_rules(&self) -> KeyRules {
@@ -292,7 +304,7 @@ impl Gateway {
         if let Some(key) = &presence_key {
             let ip = address.clone().filter(|_| !origin.is_local);
             let entry = client_entry(&client, device_id.as_ref(), &grant, ip, self.sys.clock.now_ms());
-            self.presence.connected(key, entry);
+            self.presence.connected(key, entry, self.uptime_ms());
             self.hub.bump_presence();
         }
         let peer = Rc::new(Peer::new(Admission {
@@ -323,8 +335,7 @@ impl Gateway {
     }
 
     fn hello(&self, peer: &Peer, connect_id: &serde_json::Value) -> Vec<u8> {
-        let presence =
-            serde_json::value::to_raw_value(&self.presence.list(self.sys.clock.now_ms())).unwrap_or_default();
+        let presence = serde_json::value::to_raw_value(&self.present()).unwrap_or_default();
         let health = self.health.read(self.uptime_ms());
         let (methods, events) = self.offered.get(peer.dialect.index()).map_or((&[][..], &[][..]), |(m, e)| (m, e));
         peer.dialect.hello(
@@ -373,7 +384,7 @@ impl Gateway {
         peer.cancel_calls();
         self.node_left(peer);
         if let Some(key) = &peer.presence_key {
-            self.presence.disconnected(key, self.sys.clock.now_ms());
+            self.presence.disconnected(key, self.sys.clock.now_ms(), self.uptime_ms());
             self.presence_changed();
         }
         log::info!("connection {}: gone", peer.conn_id);
@@ -389,7 +400,7 @@ impl Gateway {
         self.sys.tasks.detach(async move {
             gateway.sys.clock.sleep(PRESENCE_PAUSE).await;
             gateway.presence_due.set(false);
-            let list = gateway.presence.list(gateway.sys.clock.now_ms());
+            let list = gateway.present();
             gateway.hub.emit_json(&PRESENCE, &json!({"presence": list}));
         });
     }

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use serde_json::json;
 
 use super::Gateway;
-use super::handshake::{self, CONTROL_UI, Known, Origin, Scene, Verdict};
+use super::handshake::{self, CONTROL_UI, Challenge, Known, Origin, Scene, Verdict};
 use super::identity::Proven;
 use super::post::store_error;
 use crate::error::{Code, Error};
@@ -66,8 +66,8 @@ pub enum Entrance {
 }
 
 impl Gateway {
-    /// Judges a first frame, all rows of connection.md 2.5. `nonce` is the challenge's.
-    pub async fn receive(self: &Rc<Self>, text: &str, nonce: Option<&str>, origin: &Origin) -> Entrance {
+    /// Judges a first frame, all rows of connection.md 2.5.
+    pub async fn receive(self: &Rc<Self>, text: &str, challenge: Option<&Challenge>, origin: &Origin) -> Entrance {
         let config = self.config.get();
         let claim = origin.tailscale.as_ref().filter(|_| config.gateway.allow_tailscale);
         let tailscale_login = match claim {
@@ -78,13 +78,14 @@ impl Gateway {
             text,
             &Scene {
                 origin,
-                nonce,
+                challenge,
                 auth: &self.auth,
                 devices: &self.stores.devices,
                 tailscale_login: tailscale_login.as_deref(),
                 insecure_control_ui: config.gateway.insecure_control_ui,
                 now_ms: self.uptime_ms(),
                 wall_ms: self.sys.clock.now_ms(),
+                is_clock_set: self.is_clock_set(),
             },
         );
         match verdict {

@@ -112,6 +112,8 @@ struct Slot {
     entry: Entry,
     /// Open connections with this key.
     connections: usize,
+    /// When it was last heard of, monotonic: the wall clock may jump.
+    heard_ms: u64,
 }
 
 impl Presence {
@@ -121,17 +123,18 @@ impl Presence {
         Self { own, entries: RefCell::new(BTreeMap::new()) }
     }
 
-    /// A tracked client has connected.
-    pub fn connected(&self, key: &str, entry: Entry) {
-        self.update(key, entry, 1);
+    /// A tracked client has connected. `uptime_ms` is monotonic, here and below.
+    pub fn connected(&self, key: &str, entry: Entry, uptime_ms: u64) {
+        self.update(key, entry, 1, uptime_ms);
     }
 
     /// One of its connections is gone; the entry says so once the last one is.
-    pub fn disconnected(&self, key: &str, now_ms: u64) {
+    pub fn disconnected(&self, key: &str, now_ms: u64, uptime_ms: u64) {
         let mut entries = self.entries.borrow_mut();
         if let Some(slot) = entries.get_mut(&key.to_lowercase()) {
             slot.connections = slot.connections.saturating_sub(1);
             slot.entry.ts = now_ms;
+            slot.heard_ms = uptime_ms;
             if slot.connections == 0 {
                 slot.entry.reason = Some("disconnect".into());
             }
@@ -139,8 +142,8 @@ impl Presence {
     }
 
     /// A client reports about itself or something else.
-    pub fn report(&self, key: &str, entry: Entry) {
-        self.update(key, entry, 0);
+    pub fn report(&self, key: &str, entry: Entry, uptime_ms: u64) {
+        self.update(key, entry, 0, uptime_ms);
     }
 
     /// What is known under that key.
@@ -155,28 +158,29 @@ impl Presence {
         self.entries.borrow().iter().map(|(key, slot)| (key.clone(), slot.entry.clone())).collect()
     }
 
-    fn update(&self, key: &str, entry: Entry, connections: usize) {
+    fn update(&self, key: &str, entry: Entry, connections: usize, uptime_ms: u64) {
         let key = key.to_lowercase();
         let mut entries = self.entries.borrow_mut();
         if let Some(slot) = entries.get_mut(&key) {
             slot.entry.merge(entry);
             slot.connections += connections;
+            slot.heard_ms = uptime_ms;
             return;
         }
         if entries.len() >= PRESENCE_ENTRIES {
-            let oldest = entries.iter().min_by_key(|(_, slot)| (slot.connections > 0, slot.entry.ts));
+            let oldest = entries.iter().min_by_key(|(_, slot)| (slot.connections > 0, slot.heard_ms));
             if let Some(oldest) = oldest.map(|(key, _)| key.clone()) {
                 entries.remove(&oldest);
             }
         }
-        entries.insert(key, Slot { entry, connections });
+        entries.insert(key, Slot { entry, connections, heard_ms: uptime_ms });
     }
 
     /// Everyone, newest first, the gateway included.
     #[must_use]
-    pub fn list(&self, now_ms: u64) -> Vec<Entry> {
+    pub fn list(&self, now_ms: u64, uptime_ms: u64) -> Vec<Entry> {
         let mut entries = self.entries.borrow_mut();
-        entries.retain(|_, slot| slot.connections > 0 || now_ms.saturating_sub(slot.entry.ts) <= PRESENCE_TTL_MS);
+        entries.retain(|_, slot| slot.connections > 0 || uptime_ms.saturating_sub(slot.heard_ms) <= PRESENCE_TTL_MS);
         // Of equals, the gateway comes first.
         let mut list = vec![Entry { ts: now_ms, ..self.own.clone() }];
         list.extend(entries.values().map(|slot| slot.entry.clone()));
@@ -196,22 +200,24 @@ mod tests {
     #[test]
     fn a_connected_client_stays_and_a_gone_one_leaves_after_five_minutes() {
         let presence = Presence::new(entry(0, "self"));
-        presence.connected("Key", entry(1, "connect"));
-        presence.connected("key", entry(2, "connect"));
-        presence.disconnected("KEY", 3);
-        assert_eq!(presence.list(10 * PRESENCE_TTL_MS).len(), 2);
-        presence.disconnected("key", 4);
-        assert_eq!(presence.list(5)[1].reason.as_deref(), Some("disconnect"));
-        assert_eq!(presence.list(5 + PRESENCE_TTL_MS).len(), 1);
+        presence.connected("Key", entry(1, "connect"), 1);
+        presence.connected("key", entry(2, "connect"), 2);
+        presence.disconnected("KEY", 3, 3);
+        assert_eq!(presence.list(9, 10 * PRESENCE_TTL_MS).len(), 2);
+        presence.disconnected("key", 4, 4);
+        assert_eq!(presence.list(5, 5)[1].reason.as_deref(), Some("disconnect"));
+        // Whatever the wall clock shows.
+        assert_eq!(presence.list(100 * PRESENCE_TTL_MS, 4 + PRESENCE_TTL_MS).len(), 2);
+        assert_eq!(presence.list(5, 5 + PRESENCE_TTL_MS).len(), 1);
     }
 
     #[test]
     fn the_list_is_bounded_and_the_oldest_leaves() {
         let presence = Presence::new(entry(0, "self"));
         for index in 0..PRESENCE_ENTRIES as u64 + 10 {
-            presence.report(&format!("k{index}"), entry(index, "r"));
+            presence.report(&format!("k{index}"), entry(index, "r"), index);
         }
-        let list = presence.list(300);
+        let list = presence.list(300, 300);
         assert_eq!(list.len(), PRESENCE_ENTRIES + 1);
         assert_eq!(list.last().unwrap().ts, 10);
     }

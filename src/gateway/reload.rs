@@ -49,6 +49,8 @@ pub struct Reload {
     pub(super) is_held: Cell<bool>,
     /// Who came in with a shared secret that holds no more.
     outdated: RefCell<Vec<Rc<Peer>>>,
+    /// Whether the last one that was read could not be used.
+    refused: Cell<bool>,
 }
 
 /// Why a configuration is looked at.
@@ -98,7 +100,14 @@ impl Reload {
             written: Bell::default(),
             is_held: Cell::new(false),
             outdated: RefCell::default(),
+            refused: Cell::new(false),
         }
+    }
+
+    /// Whether the last one that was read could not be used, so that an older one is in force.
+    #[must_use]
+    pub fn is_refused(&self) -> bool {
+        self.refused.get()
     }
 
     /// From now on no client changes the configuration; resolves when the change that goes on is written. A
@@ -130,7 +139,9 @@ impl Reload {
 impl Gateway {
     /// Reads the configuration and puts it in force, or says what is wrong with it and keeps the old one.
     pub async fn reload_config(&self, cause: Cause) {
-        match self.read_config().await {
+        let read = self.read_config().await;
+        self.reload.refused.set(read.is_err());
+        match read {
             Ok((loaded, credential)) => {
                 for warning in &loaded.warnings {
                     log::warn!("{warning}");
@@ -274,7 +285,7 @@ pub fn log_settings(config: &Config, places: &Places, env: &BTreeMap<String, Str
         console_level: logging.console_level,
         file_level: logging.level,
         filters: env.get(LOG_VARIABLE).cloned(),
-        file: logging.file.clone().unwrap_or_else(|| places.log_file()),
+        file: logging.file.clone().unwrap_or_else(|| places.log_file(env)),
         max_bytes: logging.max_bytes,
         files: logging.files,
         days: logging.days,

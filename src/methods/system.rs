@@ -273,7 +273,7 @@ fn percent(used: u64, window: u64) -> Option<u64> {
 }
 
 fn presence(cx: &Cx, _: Ignored) -> Result<Vec<Entry>, Error> {
-    Ok(cx.gateway.presence.list(cx.gateway.sys.clock.now_ms()))
+    Ok(cx.gateway.present())
 }
 
 crate::wire! {
@@ -327,7 +327,7 @@ fn event(cx: &Cx, params: Value) -> Result<Done, Error> {
         let main = gateway.main_key(&gateway.config.get().agents.default_agent().id);
         gateway.system_events.push(&main, &line, entry.ts);
     }
-    gateway.presence.report(&key, entry);
+    gateway.presence.report(&key, entry, gateway.uptime_ms());
     gateway.presence_changed();
     Ok(Done { ok: true })
 }

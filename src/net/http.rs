@@ -5,7 +5,6 @@
 use std::cell::{Cell, RefCell};
 use std::convert::Infallible;
 use std::future::poll_fn;
-use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -23,7 +22,7 @@ use hyper::{Method, Request, Response, StatusCode};
 use smol::io::AsyncWriteExt as _;
 
 use super::doors::Place;
-use super::origin::Rules;
+use super::origin::{Rules, Source};
 use super::socket::Socket;
 use crate::gateway::Gateway;
 use crate::gateway::handshake::Origin;
@@ -55,7 +54,7 @@ pub struct Upgraded {
 struct Exchange {
     gateway: Rc<Gateway>,
     rules: Rc<Rules>,
-    remote: IpAddr,
+    source: Source,
     /// Set by the request that is upgraded.
     upgrade: RefCell<Option<(Origin, bool)>>,
     /// When the connection is cut, monotonic.
@@ -66,7 +65,7 @@ struct Exchange {
 /// Reads the head within `limit` and answers it. `None` when the connection is done with.
 pub async fn head(
     socket: Socket,
-    remote: IpAddr,
+    source: Source,
     rules: Rc<Rules>,
     gateway: Rc<Gateway>,
     place: Place,
@@ -75,7 +74,7 @@ pub async fn head(
     let clock = Rc::clone(&gateway.sys.clock);
     let exchange = Rc::new(Exchange {
         rules,
-        remote,
+        source,
         upgrade: RefCell::new(None),
         deadline: Cell::new(clock.elapsed() + limit),
         place: RefCell::new(place),
@@ -120,7 +119,7 @@ impl Exchange {
         if let Err(foreign) = self.rules.admit(headers) {
             return refusal(StatusCode::FORBIDDEN, foreign.text());
         }
-        let origin = self.rules.origin_of(self.remote, headers);
+        let origin = self.rules.origin_of(self.source, headers);
         if headers.contains_key(UPGRADE) || headers.contains_key(SEC_WEBSOCKET_KEY) {
             return match upgrade(&request) {
                 Ok(answer) => {

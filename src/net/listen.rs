@@ -1,14 +1,15 @@
 //! Accepts connections, within bounds, until the gateway stops.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
+use async_net::unix::UnixListener;
 use smol::io::AsyncWriteExt as _;
 
 use super::doors::Doors;
-use super::origin::Rules;
+use super::origin::{Rules, Source};
 use super::socket::Socket;
 use super::{http, ws};
 use crate::gateway::Gateway;
@@ -36,35 +37,53 @@ impl Front {
         loop {
             match listener.accept().await {
                 Ok((stream, remote)) => self.accepted(Socket::tcp(stream), remote),
-                Err(error) => {
-                    if !is_peers_fault(&error) {
-                        log::warn!("accepting a connection failed: {error}");
-                        self.gateway.sys.clock.sleep(ACCEPT_PAUSE).await;
-                    }
-                }
+                Err(error) => self.not_accepted(&error).await,
             }
+        }
+    }
+
+    /// Accepts from Tailscale Serve, which alone can reach `listener`, until dropped.
+    pub async fn listen_for_serve(self, listener: UnixListener) {
+        loop {
+            match listener.accept().await {
+                Ok((stream, _)) => self.came(Socket::Unix(stream.into()), Source::Serve),
+                Err(error) => self.not_accepted(&error).await,
+            }
+        }
+    }
+
+    async fn not_accepted(&self, error: &io::Error) {
+        if !is_peers_fault(error) {
+            log::warn!("accepting a connection failed: {error}");
+            self.gateway.sys.clock.sleep(ACCEPT_PAUSE).await;
         }
     }
 
     /// Serves one accepted connection in the background, or turns it away.
     pub fn accepted(&self, socket: Socket, remote: SocketAddr) {
+        self.came(socket, Source::Address(remote.ip()));
+    }
+
+    /// The same for one that came through this door.
+    pub fn came(&self, socket: Socket, source: Source) {
         let front = self.clone();
         let tasks = &self.gateway.sys.tasks;
-        match self.doors.enter(remote.ip(), self.rules.is_shared(remote.ip())) {
-            Ok(place) => tasks.detach(async move { front.serve(socket, remote.ip(), place).await }),
+        let address = source.address();
+        match self.doors.enter(address, self.rules.is_shared(address)) {
+            Ok(place) => tasks.detach(async move { front.serve(socket, source, place).await }),
             Err(bound) => {
-                log::warn!("{}: turned away, gateway.limits.{bound} is reached", remote.ip());
+                log::warn!("{address}: turned away, gateway.limits.{bound} is reached");
                 tasks.detach(async move { turn_away(&front, socket).await });
             }
         }
     }
 
-    async fn serve(self, socket: Socket, remote: IpAddr, place: super::doors::Place) {
+    async fn serve(self, socket: Socket, source: Source, place: super::doors::Place) {
         let clock = &self.gateway.sys.clock;
         let limit = Duration::from_millis(self.gateway.limits.handshake_ms);
         let deadline = clock.elapsed() + limit;
         let gateway = Rc::clone(&self.gateway);
-        let head = http::head(socket.clone(), remote, Rc::clone(&self.rules), gateway, place, limit);
+        let head = http::head(socket.clone(), source, Rc::clone(&self.rules), gateway, place, limit);
         let upgraded = Box::pin(head).await;
         match upgraded {
             // A task of its own, so that nothing of the HTTP side stays in memory with the connection.

@@ -1,13 +1,33 @@
 //! Where a request comes from, and whether its `Host` and `Origin` are ours (connection.md 1.1, 3.3;
 //! the original checks neither, so any web page could reach a gateway on loopback).
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use hyper::HeaderMap;
 use hyper::header::{HOST, HeaderName, ORIGIN};
 
 use crate::config::network::Network;
 use crate::gateway::handshake::{Origin, TailscaleClaim};
+
+/// Which door a connection came through.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Source {
+    /// A port, from this address.
+    Address(IpAddr),
+    /// The entrance that only Tailscale Serve can reach.
+    Serve,
+}
+
+impl Source {
+    /// The address that the connection counts for at the door. Serve runs on this machine.
+    #[must_use]
+    pub fn address(self) -> IpAddr {
+        match self {
+            Self::Address(address) => address,
+            Self::Serve => Ipv4Addr::LOCALHOST.into(),
+        }
+    }
+}
 
 /// What the configuration says about addresses and names.
 #[derive(Debug, Clone, Default)]
@@ -20,6 +40,8 @@ pub struct Rules {
     pub allowed_hosts: Vec<String>,
     /// The machine's host name.
     pub host_name: String,
+    /// Whether Tailscale Serve has an entrance of its own: its headers mean nothing elsewhere then.
+    pub has_private_entrance: bool,
 }
 
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
@@ -104,7 +126,8 @@ impl Rules {
 
     /// Works out the address that counts (connection.md 3.3).
     #[must_use]
-    pub fn origin_of(&self, remote: IpAddr, headers: &HeaderMap) -> Origin {
+    pub fn origin_of(&self, source: Source, headers: &HeaderMap) -> Origin {
+        let Source::Address(remote) = source else { return from_serve(headers) };
         let remote = remote.to_canonical();
         let forwarded = |name: &HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
         let forwarding = headers.contains_key(&FORWARDED_FOR) || headers.contains_key(&REAL_IP);
@@ -134,8 +157,21 @@ impl Rules {
                 && (trusted || !headers.contains_key(&FORWARDED_HOST)),
             untrusted_proxy,
             is_browser: headers.contains_key(ORIGIN),
-            tailscale: tailscale_claim(remote, headers),
+            tailscale: if self.has_private_entrance { None } else { tailscale_claim(remote, headers) },
         }
+    }
+}
+
+/// What came through the private entrance was sent by Tailscale Serve, for somebody elsewhere: it is never local, and
+/// the address is the one that Serve names. Who it is, the daemon still has to say.
+fn from_serve(headers: &HeaderMap) -> Origin {
+    let named = headers.get(&FORWARDED_FOR).and_then(|value| value.to_str().ok()).and_then(address);
+    Origin {
+        address: named.unwrap_or_else(|| Source::Serve.address()).to_string(),
+        is_local: false,
+        untrusted_proxy: named.is_none(),
+        is_browser: headers.contains_key(ORIGIN),
+        tailscale: tailscale_claim(Source::Serve.address(), headers),
     }
 }
 
@@ -187,6 +223,7 @@ mod tests {
             allowed_origins: vec!["https://panel.example".into()],
             allowed_hosts: vec!["hub.example".into()],
             host_name: "pi".into(),
+            has_private_entrance: false,
         }
     }
 
@@ -226,7 +263,7 @@ mod tests {
     #[test]
     fn forwarding_headers_count_only_from_trusted_proxies() {
         let of = |remote: &str, pairs: &[(&'static str, &str)]| {
-            let origin = rules().origin_of(remote.parse().unwrap(), &headers(pairs));
+            let origin = rules().origin_of(Source::Address(remote.parse().unwrap()), &headers(pairs));
             (origin.address, origin.is_local, origin.untrusted_proxy)
         };
         assert_eq!(of("127.0.0.1", &[]), ("127.0.0.1".into(), true, false));
@@ -239,5 +276,25 @@ mod tests {
         assert_eq!(of("10.1.2.3", &[("x-forwarded-for", "[2001:db8::1]:4711")]), ("2001:db8::1".into(), false, false));
         assert_eq!(of("10.1.2.3", &[("x-real-ip", "127.0.0.5")]), ("127.0.0.5".into(), true, false));
         assert_eq!(of("10.1.2.3", &[("x-forwarded-for", "rubbish")]), ("10.1.2.3".into(), false, false));
+    }
+
+    #[test]
+    fn with_a_private_entrance_tailscale_headers_count_there_and_nowhere_else() {
+        let sent = headers(&[
+            ("x-forwarded-for", "100.64.0.9"),
+            ("x-forwarded-host", "pi.tail1.ts.net"),
+            ("x-forwarded-proto", "https"),
+            ("tailscale-user-login", "owner@example.com"),
+        ]);
+        let loopback = Source::Address("127.0.0.1".parse().unwrap());
+        let claim = TailscaleClaim { address: "100.64.0.9".into(), login: "owner@example.com".into() };
+        assert_eq!(rules().origin_of(loopback, &sent).tailscale, Some(claim.clone()));
+        let private = Rules { has_private_entrance: true, ..rules() };
+        assert_eq!(private.origin_of(loopback, &sent).tailscale, None);
+        let served = private.origin_of(Source::Serve, &sent);
+        assert_eq!((served.address.as_str(), served.tailscale), ("100.64.0.9", Some(claim)));
+        for headers in [sent, headers(&[]), headers(&[("x-forwarded-for", "127.0.0.1")])] {
+            assert!(!private.origin_of(Source::Serve, &headers).is_local, "{headers:?}");
+        }
     }
 }

@@ -1,7 +1,8 @@
-//! A connected socket that a reader and a writer share: TCP, or a pipe in memory.
+//! A connected socket that a reader and a writer share: TCP, a Unix socket, or a pipe in memory.
 
 use std::io::{self, IoSlice};
 use std::net::{Shutdown, TcpStream};
+use std::os::unix::net::UnixStream;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -16,6 +17,8 @@ use super::pipe;
 pub enum Socket {
     /// TCP.
     Tcp(Arc<Async<TcpStream>>),
+    /// A Unix socket.
+    Unix(Arc<Async<UnixStream>>),
     /// In memory.
     Pipe(pipe::End),
 }
@@ -34,6 +37,7 @@ impl Socket {
         match self {
             // It may be gone already.
             Self::Tcp(stream) => drop(stream.get_ref().shutdown(Shutdown::Both)),
+            Self::Unix(stream) => drop(stream.get_ref().shutdown(Shutdown::Both)),
             Self::Pipe(end) => end.close(),
         }
     }
@@ -42,6 +46,7 @@ impl Socket {
     pub fn end_writing(&self) {
         match self {
             Self::Tcp(stream) => drop(stream.get_ref().shutdown(Shutdown::Write)),
+            Self::Unix(stream) => drop(stream.get_ref().shutdown(Shutdown::Write)),
             Self::Pipe(end) => end.end_writing(),
         }
     }
@@ -51,6 +56,7 @@ impl AsyncRead for Socket {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
         match self.get_mut() {
             Self::Tcp(stream) => Pin::new(&mut &**stream).poll_read(cx, buffer),
+            Self::Unix(stream) => Pin::new(&mut &**stream).poll_read(cx, buffer),
             Self::Pipe(end) => end.poll_read(cx, buffer),
         }
     }
@@ -60,6 +66,7 @@ impl AsyncWrite for Socket {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         match self.get_mut() {
             Self::Tcp(stream) => Pin::new(&mut &**stream).poll_write(cx, bytes),
+            Self::Unix(stream) => Pin::new(&mut &**stream).poll_write(cx, bytes),
             Self::Pipe(end) => end.poll_write(cx, &[IoSlice::new(bytes)]),
         }
     }
@@ -71,6 +78,7 @@ impl AsyncWrite for Socket {
     ) -> Poll<io::Result<usize>> {
         match self.get_mut() {
             Self::Tcp(stream) => Pin::new(&mut &**stream).poll_write_vectored(cx, slices),
+            Self::Unix(stream) => Pin::new(&mut &**stream).poll_write_vectored(cx, slices),
             Self::Pipe(end) => end.poll_write(cx, slices),
         }
     }

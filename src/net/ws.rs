@@ -19,7 +19,7 @@ use super::writer;
 use crate::events::outbox::Outbox;
 use crate::events::{CHALLENGE, Peer};
 use crate::gateway::Gateway;
-use crate::gateway::handshake;
+use crate::gateway::handshake::{self, Challenge};
 use crate::gateway::pairing::Entrance;
 use crate::limits::{HANDSHAKE_MESSAGE_BYTES, READ_BUFFER_BYTES};
 use crate::rpc::{Table, dispatch};
@@ -60,11 +60,11 @@ pub async fn serve(gateway: Rc<Gateway>, table: Rc<Table>, upgraded: Upgraded, d
     let intake = Intake::new(socket.clone(), early, Rc::clone(&outbox), Rc::clone(&meter));
     let mut reader = WebSocketStream::from_raw_socket(intake, Role::Server, Some(config)).await;
 
-    let nonce = (!guide_path).then(|| challenge(&gateway, &outbox));
+    let challenge = (!guide_path).then(|| challenge(&gateway, &outbox));
     let peer = async {
         // Nothing is skipped before the handshake is over.
         let Some(Incoming::Text(text)) = next_text(&mut reader, &meter, &outbox).await else { return None };
-        enter(&gateway, &text, nonce.as_deref(), &origin, &outbox).await
+        enter(&gateway, &text, challenge.as_ref(), &origin, &outbox).await
     };
     let peer = gateway.sys.clock.before(deadline, peer).await;
     if peer.is_err() {
@@ -110,30 +110,30 @@ async fn outbox_done(gateway: &Gateway, outbox: &Rc<Outbox>, reader: &mut Reader
     }
 }
 
-/// Sends the challenge and gives its nonce back.
-fn challenge(gateway: &Gateway, outbox: &Outbox) -> String {
-    let nonce = gateway.sys.chance.uuid();
-    let payload = serde_json::json!({"nonce": nonce, "ts": gateway.sys.clock.now_ms()});
-    let Ok(payload) = serde_json::value::to_raw_value(&payload) else { return nonce };
+/// Sends the challenge and gives it back.
+fn challenge(gateway: &Gateway, outbox: &Outbox) -> Challenge {
+    let challenge = Challenge { nonce: gateway.sys.chance.uuid(), at_ms: gateway.sys.clock.now_ms() };
+    let payload = serde_json::json!({"nonce": challenge.nonce, "ts": challenge.at_ms});
+    let Ok(payload) = serde_json::value::to_raw_value(&payload) else { return challenge };
     let event = Event { kind: &CHALLENGE, payload: Payload::Json(payload), state_version: None };
     if let Some(mut frame) = Native.event(&event) {
         frame.push(b'}');
         // An outbox that has no room yet will end the connection with the next frame.
         let _ = outbox.push(frame);
     }
-    nonce
+    challenge
 }
 
 /// Judges the first frame and carries the verdict out.
 async fn enter(
     gateway: &Rc<Gateway>,
     text: &Text,
-    nonce: Option<&str>,
+    challenge: Option<&Challenge>,
     origin: &handshake::Origin,
     outbox: &Rc<Outbox>,
 ) -> Option<Rc<Peer>> {
     let entrance = match text.as_str() {
-        Some(text) if text.len() <= HANDSHAKE_MESSAGE_BYTES => gateway.receive(text, nonce, origin).await,
+        Some(text) if text.len() <= HANDSHAKE_MESSAGE_BYTES => gateway.receive(text, challenge, origin).await,
         Some(_) => Entrance::Refused { reply: None, code: 1009, reason: String::new() },
         None => Entrance::Refused { reply: None, code: 1000, reason: String::new() },
     };

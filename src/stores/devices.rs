@@ -505,7 +505,8 @@ fn size_of(record: &impl Serialize) -> usize {
 }
 
 fn is_fresh(request: &PairingRequest, now_ms: u64) -> bool {
-    now_ms.saturating_sub(request.ts) <= PAIRING_TTL_MS
+    // A clock that was set back must not keep it alive.
+    now_ms.abs_diff(request.ts) <= PAIRING_TTL_MS
 }
 
 fn over(old: &mut Option<String>, new: Option<&String>) {

@@ -6,11 +6,19 @@
 
 use std::fmt;
 use std::future::poll_fn;
+use std::path::Path;
 use std::pin::pin;
 use std::task::Poll;
 use std::time::{Duration, Instant, SystemTime};
 
+use rustix::time::{ClockId, clock_gettime};
+
 use super::LocalFuture;
+use crate::limits::CLOCK_MIN_MS;
+
+/// Made by systemd-timesyncd when it has set the clock. The system call that tells the same is closed in our unit
+/// (`ProtectClock=`).
+const SYNCHRONISED: &str = "/run/systemd/timesync/synchronized";
 
 /// A source of time.
 pub trait Clock: fmt::Debug {
@@ -19,6 +27,12 @@ pub trait Clock: fmt::Debug {
 
     /// Monotonic time since this clock was made. Never jumps.
     fn elapsed(&self) -> Duration;
+
+    /// Time since the machine was switched on.
+    fn since_boot(&self) -> Duration;
+
+    /// Whether the system says that its time comes from a time server.
+    fn is_synchronised(&self) -> bool;
 
     /// Resolves when [`elapsed`](Self::elapsed) has reached `at`; at once if it has already.
     fn sleep_until(&self, at: Duration) -> LocalFuture<'static, ()>;
@@ -29,6 +43,12 @@ pub trait Clock: fmt::Debug {
 pub struct TimedOut;
 
 impl dyn Clock {
+    /// Whether the wall clock can be right: a time server has set it, or the machine has run for `patience` without
+    /// one, and it shows no time before this program was written.
+    pub fn is_set(&self, patience: Duration) -> bool {
+        self.now_ms() >= CLOCK_MIN_MS && (self.since_boot() >= patience || self.is_synchronised())
+    }
+
     /// Resolves after `pause`.
     pub fn sleep(&self, pause: Duration) -> LocalFuture<'static, ()> {
         self.sleep_until(self.elapsed().saturating_add(pause))
@@ -81,6 +101,15 @@ impl Clock for RealClock {
 
     fn elapsed(&self) -> Duration {
         self.started.elapsed()
+    }
+
+    fn since_boot(&self) -> Duration {
+        let time = clock_gettime(ClockId::Boottime);
+        Duration::from_secs(u64::try_from(time.tv_sec).unwrap_or(0))
+    }
+
+    fn is_synchronised(&self) -> bool {
+        Path::new(SYNCHRONISED).exists()
     }
 
     fn sleep_until(&self, at: Duration) -> LocalFuture<'static, ()> {

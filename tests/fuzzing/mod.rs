@@ -19,7 +19,7 @@ use barnacle::config::models::Api;
 use barnacle::cron::schedule::Timetable;
 use barnacle::cron::schedule::{Expression, Schedule};
 use barnacle::gateway::auth::{Auth, Required};
-use barnacle::gateway::handshake::{self, Origin, Scene};
+use barnacle::gateway::handshake::{self, Challenge, Origin, Scene};
 use barnacle::journal::{Journal, Settings, Style};
 use barnacle::limits::Limits;
 use barnacle::methods::GROUPS;
@@ -123,6 +123,7 @@ fn first_frame(bytes: &[u8]) {
     let saver = Saver::new(&machine.sys);
     let Ok(devices) = DeviceStore::load(&machine.sys, &saver, Path::new("/state")) else { return };
     let auth = Auth::new(Required::Token(Secret::new(TOKEN)), 10);
+    let challenge = Challenge { nonce: "nonce".to_owned(), at_ms: NOW_MS };
     for is_local in [true, false] {
         let origin = Origin {
             address: "192.0.2.7".into(),
@@ -133,13 +134,14 @@ fn first_frame(bytes: &[u8]) {
         };
         let scene = Scene {
             origin: &origin,
-            nonce: Some("nonce"),
+            challenge: Some(&challenge),
             auth: &auth,
             devices: &devices,
             tailscale_login: None,
             insecure_control_ui: false,
             now_ms: 0,
             wall_ms: NOW_MS,
+            is_clock_set: true,
         };
         let _ = handshake::judge(text, &scene);
     }
@@ -306,7 +308,7 @@ impl Machine {
             console_level: LevelFilter::Off,
             file_level: LevelFilter::Off,
             filters: None,
-            file: places.log_file(),
+            file: places.log_file(&BTreeMap::new()),
             max_bytes: 1024 * 1024,
             files: 1,
             days: 1,

@@ -54,6 +54,8 @@ pub struct Who {
     pub socket_bytes: usize,
     /// Whether it sends its handshake by itself.
     pub introduces_itself: bool,
+    /// Whether it comes through the entrance of Tailscale Serve.
+    pub through_serve: bool,
 }
 
 impl Who {
@@ -69,6 +71,7 @@ impl Who {
             headers: &[],
             socket_bytes: SOCKET_BYTES,
             introduces_itself: true,
+            through_serve: false,
         }
     }
 
@@ -169,7 +172,10 @@ pub struct Client {
 impl Client {
     /// Dials and upgrades in the background.
     pub fn connect(home: &Home, who: Who) -> Self {
-        let socket = home.dial(who.address, who.socket_bytes);
+        let socket = match who.through_serve {
+            true => home.dial_serve(who.socket_bytes),
+            false => home.dial(who.address, who.socket_bytes),
+        };
         let state = Rc::new(State::default());
         let mut request = Request::get(format!("ws://localhost{}", who.path))
             .header("Host", "localhost")

@@ -21,6 +21,7 @@ use barnacle::gateway::Gateway;
 use barnacle::journal::{Journal, Settings, Style};
 use barnacle::limits::{APPROVALS_PENDING, CLOSE_REASON_BYTES, INVOKES, Limits};
 use barnacle::net::listen::Front;
+use barnacle::net::origin::Source;
 use barnacle::net::pipe::{self, End};
 use barnacle::net::socket::Socket;
 use barnacle::runs::tools::{NoTools, Tools};
@@ -64,6 +65,8 @@ pub struct Furnishing {
     pub channels: &'static str,
     /// The configuration's `tools`.
     pub policy: &'static str,
+    /// Whether logins of the tailnet count, and whether Tailscale Serve has an entrance of its own.
+    pub tailscale: (bool, bool),
 }
 
 impl Furnishing {
@@ -78,6 +81,7 @@ impl Furnishing {
             own_accord: ("{}", "{}"),
             channels: "{}",
             policy: "{}",
+            tailscale: (false, false),
         }
     }
 
@@ -90,12 +94,13 @@ impl Furnishing {
     fn config(&self) -> Config {
         let limits: Vec<_> = self.limits.iter().map(|(key, value)| format!("{key}:{value}")).collect();
         let text = format!(
-            "{{gateway:{{limits:{{{}}}}}, session:{{reset:{{mode:'never'}}}}, channels:{}, tools:{}, cron:{},
+            "{{gateway:{{auth:{{allowTailscale:{}}},limits:{{{}}}}}, session:{{reset:{{mode:'never'}}}}, channels:{}, tools:{}, cron:{},
               agents:{{defaults:{{heartbeat:{},model:{{primary:'one/m',fallbacks:['two/c']}},verboseDefault:'on',timeoutSeconds:240,maxConcurrent:{}}}}},
               models:{{providers:{{
                 one:{{baseUrl:'https://one.example/v1',apiKey:'sk-simulated-one',models:[{{id:'m'}}]}},
                 two:{{api:'anthropic-messages',baseUrl:'https://two.example',apiKey:'sk-simulated-two',models:[{{id:'c'}}]}},
               }}}}}}",
+            self.tailscale.0,
             limits.join(","),
             self.channels,
             self.policy,
@@ -180,6 +185,13 @@ impl Home {
     pub fn dial(&self, address: IpAddr, socket_bytes: usize) -> End {
         let (ours, theirs) = pipe::pair(socket_bytes);
         self.front.accepted(Socket::Pipe(theirs), SocketAddr::new(address, 50_000));
+        ours
+    }
+
+    /// The same through the entrance of Tailscale Serve.
+    pub fn dial_serve(&self, socket_bytes: usize) -> End {
+        let (ours, theirs) = pipe::pair(socket_bytes);
+        self.front.came(Socket::Pipe(theirs), Source::Serve);
         ours
     }
 
@@ -287,7 +299,10 @@ fn start(
         },
         journal: Arc::new(Journal::new(&silent(places), Box::new(io::sink()), || START_MS)),
         tools: furnishing.tools.clone(),
-        launch: Rc::new(Launch::new(places.clone(), BTreeMap::new())),
+        launch: Rc::new(Launch {
+            has_private_entrance: furnishing.tailscale.1,
+            ..Launch::new(places.clone(), BTreeMap::new())
+        }),
         included: Vec::new(),
         kept: Default::default(),
     });
@@ -301,7 +316,7 @@ fn silent(places: &Places) -> Settings {
         console_level: LevelFilter::Off,
         file_level: LevelFilter::Off,
         filters: None,
-        file: places.log_file(),
+        file: places.log_file(&BTreeMap::new()),
         max_bytes: 1024 * 1024,
         files: 1,
         days: 1,

@@ -18,6 +18,10 @@ struct State {
     elapsed: Cell<Duration>,
     /// Wall time when `elapsed` is zero; changed by [`SimClock::jump_wall`].
     wall_base_ms: Cell<u64>,
+    /// Whether a time server has set the clock.
+    synchronised: Cell<bool>,
+    /// When the machine was switched on.
+    booted: Cell<Duration>,
     next_id: Cell<u64>,
     /// Sleepers by deadline, ties in the order in which they went to sleep.
     sleepers: RefCell<BTreeMap<(Duration, u64), Waker>>,
@@ -30,6 +34,8 @@ impl SimClock {
         Self(Rc::new(State {
             elapsed: Cell::new(Duration::ZERO),
             wall_base_ms: Cell::new(wall_ms),
+            synchronised: Cell::new(true),
+            booted: Cell::new(Duration::ZERO),
             next_id: Cell::new(0),
             sleepers: RefCell::new(BTreeMap::new()),
         }))
@@ -51,6 +57,17 @@ impl SimClock {
         }
     }
 
+    /// The machine is switched on now, and no time server has been heard yet.
+    pub fn switch_on(&self) {
+        self.0.booted.set(self.0.elapsed.get());
+        self.0.synchronised.set(false);
+    }
+
+    /// A time server has set the clock.
+    pub fn synchronise(&self) {
+        self.0.synchronised.set(true);
+    }
+
     /// Moves the wall clock alone, as a time server does.
     pub fn jump_wall(&self, by_ms: i64) {
         self.0.wall_base_ms.set(self.0.wall_base_ms.get().saturating_add_signed(by_ms));
@@ -64,6 +81,14 @@ impl Clock for SimClock {
 
     fn elapsed(&self) -> Duration {
         self.0.elapsed.get()
+    }
+
+    fn since_boot(&self) -> Duration {
+        self.elapsed().saturating_sub(self.0.booted.get())
+    }
+
+    fn is_synchronised(&self) -> bool {
+        self.0.synchronised.get()
     }
 
     fn sleep_until(&self, at: Duration) -> LocalFuture<'static, ()> {
