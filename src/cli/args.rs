@@ -5,7 +5,7 @@
 use std::ffi::OsString;
 use std::time::Duration;
 
-use argh::{EarlyExit, FromArgs};
+use argh::{ArgsInfo, EarlyExit, FromArgs};
 
 use super::connection::Reach;
 use super::help::{self, Reader};
@@ -25,7 +25,7 @@ pub enum Parsed {
 }
 
 /// Barnacle: an always-on AI-agent gateway for small boards.
-#[derive(FromArgs, Debug)]
+#[derive(FromArgs, ArgsInfo, Debug)]
 #[argh(
     help_triggers("-h", "--help"),
     example = "{command_name} run                  start the gateway (leave it running)",
@@ -42,7 +42,7 @@ struct Top {
 }
 
 /// A command with its options.
-#[derive(FromArgs, Debug)]
+#[derive(FromArgs, ArgsInfo, Debug)]
 #[argh(subcommand)]
 pub enum Command {
     /// The gateway.
@@ -66,7 +66,7 @@ pub enum Command {
 }
 
 /// Start the gateway; it runs until Ctrl-C or SIGTERM.
-#[derive(FromArgs, Debug, Default)]
+#[derive(FromArgs, ArgsInfo, Debug, Default)]
 #[argh(
     subcommand,
     name = "run",
@@ -95,7 +95,7 @@ pub struct Run {
 }
 
 /// Install, remove or look at the gateway as a service of systemd.
-#[derive(FromArgs, Debug, Default)]
+#[derive(FromArgs, ArgsInfo, Debug, Default)]
 #[argh(
     subcommand,
     name = "service",
@@ -162,7 +162,7 @@ macro_rules! client_command {
 
 client_command! {
     /// Talk to the agent: one message, or a conversation.
-    #[derive(FromArgs, Debug, Default)]
+    #[derive(FromArgs, ArgsInfo, Debug, Default)]
     #[argh(
         subcommand,
         name = "chat",
@@ -190,7 +190,7 @@ client_command! {
 
 client_command! {
     /// Tell whether the gateway is well.
-    #[derive(FromArgs, Debug, Default)]
+    #[derive(FromArgs, ArgsInfo, Debug, Default)]
     #[argh(
         subcommand,
         name = "health",
@@ -208,7 +208,7 @@ client_command! {
 
 client_command! {
     /// Tell what the gateway is doing: sessions, model, channels.
-    #[derive(FromArgs, Debug, Default)]
+    #[derive(FromArgs, ArgsInfo, Debug, Default)]
     #[argh(
         subcommand,
         name = "status",
@@ -225,7 +225,7 @@ client_command! {
 
 client_command! {
     /// Say who may connect: list devices, approve or reject those that wait, end their tokens.
-    #[derive(FromArgs, Debug, Default)]
+    #[derive(FromArgs, ArgsInfo, Debug, Default)]
     #[argh(
         subcommand,
         name = "devices",
@@ -252,7 +252,7 @@ client_command! {
 
 client_command! {
     /// List nodes, the phones and machines that lend their commands, and use them.
-    #[derive(FromArgs, Debug, Default)]
+    #[derive(FromArgs, ArgsInfo, Debug, Default)]
     #[argh(
         subcommand,
         name = "nodes",
@@ -275,7 +275,7 @@ client_command! {
 
 client_command! {
     /// List the services where people write, and let those in who wait for it.
-    #[derive(FromArgs, Debug, Default)]
+    #[derive(FromArgs, ArgsInfo, Debug, Default)]
     #[argh(
         subcommand,
         name = "channels",
@@ -302,7 +302,7 @@ client_command! {
 
 client_command! {
     /// Call any method of the gateway and print its answer as JSON.
-    #[derive(FromArgs, Debug, Default)]
+    #[derive(FromArgs, ArgsInfo, Debug, Default)]
     #[argh(
         subcommand,
         name = "call",
@@ -328,6 +328,12 @@ client_command! {
         #[argh(switch)]
         pub first: bool,
     }
+}
+
+/// Everything that can be typed, as data: for the manual page and the shells' completions.
+#[must_use]
+pub fn definition() -> argh::CommandInfoWithArgs {
+    Top::get_args_info()
 }
 
 /// Reads the arguments, without the program's name.

@@ -25,6 +25,11 @@ pub enum Reader {
     Client,
 }
 
+/// Every environment variable that a person may set, and its meaning.
+pub fn variables() -> impl Iterator<Item = (&'static str, &'static str)> {
+    VARIABLES.iter().map(|(name, meaning, _, _)| (*name, *meaning))
+}
+
 /// What a help text ends with.
 #[must_use]
 pub fn tail(reader: Reader) -> String {

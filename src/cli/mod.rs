@@ -5,7 +5,7 @@
 //! clients of the native dialect: [`connection`] finds where to and with which secret, [`dial`] opens the stream,
 //! [`client`] speaks the protocol, and [`call`], [`chat`], [`health`], [`status`], [`devices`], [`nodes`] and [`channels`] use it. A turn of
 //! a chat is a machine ([`turn`], [`growth`]) that [`chat`] drives; [`prompt`] is the conversation. Clients
-//! share nothing with a gateway in the same process: they only know the wire.
+//! share nothing with a gateway in the same process: they only know the wire. [`manual`] prints the manual page.
 
 pub mod args;
 pub mod call;
@@ -25,6 +25,7 @@ pub mod health;
 pub mod help;
 pub mod input;
 pub mod json;
+pub mod manual;
 pub mod nodes;
 pub mod prompt;
 pub mod run;

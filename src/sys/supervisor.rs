@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use rustix::time::{ClockId, clock_gettime};
 use sd_notify::NotifyState;
 
 /// Where messages go.
@@ -51,10 +52,10 @@ impl Supervisor {
 
     /// The configuration is read again, or the gateway begins anew; [`Supervisor::ready`] has to follow.
     pub fn reloading(self, status: &str) {
-        match NotifyState::monotonic_usec_now() {
-            Ok(now) => self.tell(&[NotifyState::Reloading, now, NotifyState::Status(status)]),
-            Err(error) => log::warn!("systemd is not told of a reload: {error}"),
-        }
+        // Not the library's own clock: it counts microseconds in the processor's word, which overflows on 32 bits.
+        let now = clock_gettime(ClockId::Monotonic);
+        let now_us = i128::from(now.tv_sec) * 1_000_000 + i128::from(now.tv_nsec) / 1000;
+        self.tell(&[NotifyState::Reloading, NotifyState::MonotonicUsec(now_us), NotifyState::Status(status)]);
     }
 
     /// The gateway ends.

@@ -95,9 +95,27 @@ impl Drop for Gateway {
     }
 }
 
+/// A binary for another processor to test in the place of this build's own; `targets/build TARGET --test` sets both.
+const OTHER_BINARY: &str = "BARNACLE_TEST_BIN";
+/// The emulator that runs it, and its arguments, separated by spaces.
+const RUNNER: &str = "BARNACLE_TEST_RUNNER";
+
+/// The program under test, with no arguments yet.
+fn program() -> Command {
+    let Some(binary) = std::env::var_os(OTHER_BINARY) else {
+        return Command::new(env!("CARGO_BIN_EXE_barnacle"));
+    };
+    let runner = std::env::var(RUNNER).unwrap_or_default();
+    let mut words = runner.split_whitespace();
+    let Some(emulator) = words.next() else { return Command::new(binary) };
+    let mut command = Command::new(emulator);
+    command.args(words).arg(binary);
+    command
+}
+
 /// `barnacle run` in `dir`, not started yet.
 pub fn command(dir: &Path, port: u16) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_barnacle"));
+    let mut command = program();
     command.arg("run").arg("--config").arg(dir.join("barnacle.json")).arg("--state-dir").arg(dir.join("state"));
     command.args(["--port", &port.to_string()]).env("BARNACLE_TOKEN", TOKEN).env_remove("BARNACLE_LOG");
     command

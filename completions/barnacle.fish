@@ -1,0 +1,124 @@
+function __fish_barnacle_using_command
+    set -l cmd (commandline -xpc)
+    set -e cmd[1]
+    set -l target_cmd $argv
+
+    set -l known_value_flags 'account' 'bind' 'config' 'password' 'port' 'role' 'session' 'state-dir' 'thinking' 'timeout' 'token' 'url' 
+
+    set -l i 1
+    set -l cleaned_cmd
+    while test $i -le (count $cmd)
+        set -l arg $cmd[$i]
+        if string match -q -- "-*" $arg
+            set -l pure_flag (string replace -r '^--?' '' -- $arg)
+            if contains -- $pure_flag $known_value_flags
+                set -l next_i (math $i + 1)
+                if test $next_i -le (count $cmd)
+                    if not string match -q -- "-*" $cmd[$next_i]
+                        set i $next_i
+                    end
+                end
+            end
+        else
+            set -a cleaned_cmd $arg
+        end
+        set i (math $i + 1)
+    end
+
+    set -l count_cleaned (count $cleaned_cmd)
+    set -l count_target (count $target_cmd)
+    
+    if test $count_cleaned -ne $count_target
+        return 1
+    end
+    
+    for i in (seq $count_target)
+        if test $cleaned_cmd[$i] != $target_cmd[$i]
+            return 1
+        end
+    end
+    
+    return 0
+end
+
+complete -c barnacle -n '__fish_barnacle_using_command' -f -l help -d 'display usage information'
+complete -c barnacle -n '__fish_barnacle_using_command' -f -l version -d 'print the version'
+complete -c barnacle -n '__fish_barnacle_using_command' -f -a 'run' -d 'Start the gateway; it runs until Ctrl-C or SIGTERM.'
+complete -c barnacle -n '__fish_barnacle_using_command' -f -a 'chat' -d 'Talk to the agent: one message, or a conversation.'
+complete -c barnacle -n '__fish_barnacle_using_command' -f -a 'health' -d 'Tell whether the gateway is well.'
+complete -c barnacle -n '__fish_barnacle_using_command' -f -a 'status' -d 'Tell what the gateway is doing: sessions, model, channels.'
+complete -c barnacle -n '__fish_barnacle_using_command' -f -a 'devices' -d 'Say who may connect: list devices, approve or reject those that wait, end their tokens.'
+complete -c barnacle -n '__fish_barnacle_using_command' -f -a 'nodes' -d 'List nodes, the phones and machines that lend their commands, and use them.'
+complete -c barnacle -n '__fish_barnacle_using_command' -f -a 'channels' -d 'List the services where people write, and let those in who wait for it.'
+complete -c barnacle -n '__fish_barnacle_using_command' -f -a 'call' -d 'Call any method of the gateway and print its answer as JSON.'
+complete -c barnacle -n '__fish_barnacle_using_command' -f -a 'service' -d 'Install, remove or look at the gateway as a service of systemd.'
+complete -c barnacle -n '__fish_barnacle_using_command run' -f -l help -d 'display usage information'
+complete -c barnacle -n '__fish_barnacle_using_command run' -f -l config -r -d 'configuration file (default: ~/.config/barnacle/barnacle.json)'
+complete -c barnacle -n '__fish_barnacle_using_command run' -f -l state-dir -r -d 'directory of everything that is written (default: ~/.local/state/barnacle)'
+complete -c barnacle -n '__fish_barnacle_using_command run' -f -l port -r -d 'port to listen on (default: gateway.port of the configuration, else 18789)'
+complete -c barnacle -n '__fish_barnacle_using_command run' -f -l bind -r -d 'who can connect: loopback, lan, or an address of this machine (default: gateway.bind of the configuration, else loopback)'
+complete -c barnacle -n '__fish_barnacle_using_command run' -f -l token -r -d 'shared token; others can see it in the process list, so prefer BARNACLE_TOKEN'
+complete -c barnacle -n '__fish_barnacle_using_command chat' -l help -d 'display usage information'
+complete -c barnacle -n '__fish_barnacle_using_command chat' -l session -r -d 'which conversation (default: main)'
+complete -c barnacle -n '__fish_barnacle_using_command chat' -l thinking -r -d 'how much to think: off, minimal, low, medium, high, xhigh (default: the session\'s)'
+complete -c barnacle -n '__fish_barnacle_using_command chat' -l url -r -d 'where the gateway is: ws:// or wss:// (default: this machine, port of the configuration or 18789)'
+complete -c barnacle -n '__fish_barnacle_using_command chat' -l token -r -d 'shared token (default: the configuration\'s, else the token file\'s); others can see it in the process list, so prefer BARNACLE_TOKEN'
+complete -c barnacle -n '__fish_barnacle_using_command chat' -l password -r -d 'shared password, for a gateway with a password'
+complete -c barnacle -n '__fish_barnacle_using_command chat' -l config -r -d 'the gateway\'s configuration file, for port and secret'
+complete -c barnacle -n '__fish_barnacle_using_command chat' -l state-dir -r -d 'the gateway\'s state directory, for the token file'
+complete -c barnacle -n '__fish_barnacle_using_command chat' -l timeout -r -d 'how many seconds to wait for an answer; 0.5 is possible'
+complete -c barnacle -n '__fish_barnacle_using_command health' -f -l help -d 'display usage information'
+complete -c barnacle -n '__fish_barnacle_using_command health' -f -l json -d 'print the gateway\'s answer as JSON'
+complete -c barnacle -n '__fish_barnacle_using_command health' -f -l url -r -d 'where the gateway is: ws:// or wss:// (default: this machine, port of the configuration or 18789)'
+complete -c barnacle -n '__fish_barnacle_using_command health' -f -l token -r -d 'shared token (default: the configuration\'s, else the token file\'s); others can see it in the process list, so prefer BARNACLE_TOKEN'
+complete -c barnacle -n '__fish_barnacle_using_command health' -f -l password -r -d 'shared password, for a gateway with a password'
+complete -c barnacle -n '__fish_barnacle_using_command health' -f -l config -r -d 'the gateway\'s configuration file, for port and secret'
+complete -c barnacle -n '__fish_barnacle_using_command health' -f -l state-dir -r -d 'the gateway\'s state directory, for the token file'
+complete -c barnacle -n '__fish_barnacle_using_command health' -f -l timeout -r -d 'how many seconds to wait for an answer; 0.5 is possible'
+complete -c barnacle -n '__fish_barnacle_using_command status' -f -l help -d 'display usage information'
+complete -c barnacle -n '__fish_barnacle_using_command status' -f -l json -d 'print the gateway\'s answer as JSON'
+complete -c barnacle -n '__fish_barnacle_using_command status' -f -l url -r -d 'where the gateway is: ws:// or wss:// (default: this machine, port of the configuration or 18789)'
+complete -c barnacle -n '__fish_barnacle_using_command status' -f -l token -r -d 'shared token (default: the configuration\'s, else the token file\'s); others can see it in the process list, so prefer BARNACLE_TOKEN'
+complete -c barnacle -n '__fish_barnacle_using_command status' -f -l password -r -d 'shared password, for a gateway with a password'
+complete -c barnacle -n '__fish_barnacle_using_command status' -f -l config -r -d 'the gateway\'s configuration file, for port and secret'
+complete -c barnacle -n '__fish_barnacle_using_command status' -f -l state-dir -r -d 'the gateway\'s state directory, for the token file'
+complete -c barnacle -n '__fish_barnacle_using_command status' -f -l timeout -r -d 'how many seconds to wait for an answer; 0.5 is possible'
+complete -c barnacle -n '__fish_barnacle_using_command devices' -l help -d 'display usage information'
+complete -c barnacle -n '__fish_barnacle_using_command devices' -l role -r -d 'which of the device\'s tokens: operator or node (default: its only one)'
+complete -c barnacle -n '__fish_barnacle_using_command devices' -l json -d 'print the gateway\'s answer as JSON'
+complete -c barnacle -n '__fish_barnacle_using_command devices' -l url -r -d 'where the gateway is: ws:// or wss:// (default: this machine, port of the configuration or 18789)'
+complete -c barnacle -n '__fish_barnacle_using_command devices' -l token -r -d 'shared token (default: the configuration\'s, else the token file\'s); others can see it in the process list, so prefer BARNACLE_TOKEN'
+complete -c barnacle -n '__fish_barnacle_using_command devices' -l password -r -d 'shared password, for a gateway with a password'
+complete -c barnacle -n '__fish_barnacle_using_command devices' -l config -r -d 'the gateway\'s configuration file, for port and secret'
+complete -c barnacle -n '__fish_barnacle_using_command devices' -l state-dir -r -d 'the gateway\'s state directory, for the token file'
+complete -c barnacle -n '__fish_barnacle_using_command devices' -l timeout -r -d 'how many seconds to wait for an answer; 0.5 is possible'
+complete -c barnacle -n '__fish_barnacle_using_command nodes' -l help -d 'display usage information'
+complete -c barnacle -n '__fish_barnacle_using_command nodes' -l json -d 'print the gateway\'s answer as JSON'
+complete -c barnacle -n '__fish_barnacle_using_command nodes' -l url -r -d 'where the gateway is: ws:// or wss:// (default: this machine, port of the configuration or 18789)'
+complete -c barnacle -n '__fish_barnacle_using_command nodes' -l token -r -d 'shared token (default: the configuration\'s, else the token file\'s); others can see it in the process list, so prefer BARNACLE_TOKEN'
+complete -c barnacle -n '__fish_barnacle_using_command nodes' -l password -r -d 'shared password, for a gateway with a password'
+complete -c barnacle -n '__fish_barnacle_using_command nodes' -l config -r -d 'the gateway\'s configuration file, for port and secret'
+complete -c barnacle -n '__fish_barnacle_using_command nodes' -l state-dir -r -d 'the gateway\'s state directory, for the token file'
+complete -c barnacle -n '__fish_barnacle_using_command nodes' -l timeout -r -d 'how many seconds to wait for an answer; 0.5 is possible'
+complete -c barnacle -n '__fish_barnacle_using_command channels' -l help -d 'display usage information'
+complete -c barnacle -n '__fish_barnacle_using_command channels' -l account -r -d 'which account of the channel (default: its default one)'
+complete -c barnacle -n '__fish_barnacle_using_command channels' -l json -d 'print the gateway\'s answer as JSON'
+complete -c barnacle -n '__fish_barnacle_using_command channels' -l url -r -d 'where the gateway is: ws:// or wss:// (default: this machine, port of the configuration or 18789)'
+complete -c barnacle -n '__fish_barnacle_using_command channels' -l token -r -d 'shared token (default: the configuration\'s, else the token file\'s); others can see it in the process list, so prefer BARNACLE_TOKEN'
+complete -c barnacle -n '__fish_barnacle_using_command channels' -l password -r -d 'shared password, for a gateway with a password'
+complete -c barnacle -n '__fish_barnacle_using_command channels' -l config -r -d 'the gateway\'s configuration file, for port and secret'
+complete -c barnacle -n '__fish_barnacle_using_command channels' -l state-dir -r -d 'the gateway\'s state directory, for the token file'
+complete -c barnacle -n '__fish_barnacle_using_command channels' -l timeout -r -d 'how many seconds to wait for an answer; 0.5 is possible'
+complete -c barnacle -n '__fish_barnacle_using_command call' -l help -d 'display usage information'
+complete -c barnacle -n '__fish_barnacle_using_command call' -l list -d 'list every method, who may call it and what it does; asks no gateway'
+complete -c barnacle -n '__fish_barnacle_using_command call' -l compact -d 'print one line, also on a terminal'
+complete -c barnacle -n '__fish_barnacle_using_command call' -l first -d 'print the first answer of a method that answers twice'
+complete -c barnacle -n '__fish_barnacle_using_command call' -l url -r -d 'where the gateway is: ws:// or wss:// (default: this machine, port of the configuration or 18789)'
+complete -c barnacle -n '__fish_barnacle_using_command call' -l token -r -d 'shared token (default: the configuration\'s, else the token file\'s); others can see it in the process list, so prefer BARNACLE_TOKEN'
+complete -c barnacle -n '__fish_barnacle_using_command call' -l password -r -d 'shared password, for a gateway with a password'
+complete -c barnacle -n '__fish_barnacle_using_command call' -l config -r -d 'the gateway\'s configuration file, for port and secret'
+complete -c barnacle -n '__fish_barnacle_using_command call' -l state-dir -r -d 'the gateway\'s state directory, for the token file'
+complete -c barnacle -n '__fish_barnacle_using_command call' -l timeout -r -d 'how many seconds to wait for an answer; 0.5 is possible'
+complete -c barnacle -n '__fish_barnacle_using_command service' -l help -d 'display usage information'
+complete -c barnacle -n '__fish_barnacle_using_command service' -l user -d 'a service of your own, without root, instead of the machine\'s'
+complete -c barnacle -n '__fish_barnacle_using_command service' -l now -d 'start it, now and at boot'
