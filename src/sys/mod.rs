@@ -21,6 +21,7 @@ pub mod processes;
 pub mod sim;
 pub mod supervisor;
 pub mod tasks;
+pub mod tree;
 pub mod url;
 pub mod zone;
 
