@@ -319,6 +319,8 @@ pub const HTTP_GRACE_MS: u64 = 60 * 1000;
 pub const TOOL_CALLS: usize = 32;
 /// Rounds of model call and tool calls in one run.
 pub const TOOL_ROUNDS: usize = 25;
+/// Older log files that `barnacle logs` reads without a gateway. Still older ones are left out.
+pub const LOG_FILES_READ: u64 = 20;
 /// Files in a backup. More are refused.
 pub const BACKUP_FILES: usize = 100_000;
 /// The list of a backup's files, bytes. A larger one is refused.
@@ -609,6 +611,7 @@ pub const FIXED: &[(&str, u64, &str)] = &[
     ("file that a skill downloads, bytes", DOWNLOAD_BYTES, "the installation fails"),
     ("programs that run at once", PROCESSES as u64, "UNAVAILABLE"),
     ("line of a program's output in the log, bytes", PROCESS_LINE_BYTES as u64, "cut"),
+    ("older log files that `barnacle logs` reads", LOG_FILES_READ, "older ones are left out"),
     ("files in a backup", BACKUP_FILES as u64, "the command fails"),
     ("list of the files in a backup, bytes", BACKUP_MANIFEST_BYTES, "the command fails"),
     ("tries to copy files that change meanwhile", BACKUP_TRIES as u64, "the command fails"),

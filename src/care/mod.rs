@@ -4,5 +4,6 @@
 
 pub mod archive;
 pub mod backup;
+pub mod doctor;
 pub mod manifest;
 pub mod restore;

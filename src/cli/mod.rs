@@ -6,8 +6,10 @@
 //! [`client`] speaks the protocol, and [`call`], [`chat`], [`health`], [`status`], [`devices`], [`nodes`] and [`channels`] use it. A turn of
 //! a chat is a machine ([`turn`], [`growth`]) that [`chat`] drives; [`prompt`] is the conversation. Clients
 //! share nothing with a gateway in the same process: they only know the wire. [`manual`] prints the manual page.
+//! [`doctor`], [`logs`] and [`backup`] also work without a gateway.
 
 pub mod args;
+pub mod backup;
 pub mod call;
 pub mod channels;
 pub mod chat;
@@ -18,6 +20,7 @@ pub mod connection;
 pub mod console;
 pub mod devices;
 pub mod dial;
+pub mod doctor;
 pub mod endpoint;
 pub mod exit;
 pub mod growth;
@@ -25,6 +28,7 @@ pub mod health;
 pub mod help;
 pub mod input;
 pub mod json;
+pub mod logs;
 pub mod manual;
 pub mod nodes;
 pub mod prompt;
@@ -82,6 +86,13 @@ pub fn main(arguments: Vec<OsString>, environment: Environment) -> ExitCode {
             Parsed::Run(Command::Service(args)) => {
                 smol::block_on(service::service(&args, &environment, &clock, &mut console))
             }
+            Parsed::Run(Command::Logs(args)) => target(&args.reach())
+                .and_then(|target| smol::block_on(logs::logs(&args, &target, &environment, &clock, &mut console))),
+            Parsed::Run(Command::Backup(args)) => backup::backup(&args, &environment, &*clock, &mut console),
+            Parsed::Run(Command::Restore(args)) => backup::restore(&args, &environment, &*clock, &mut console),
+            Parsed::Run(Command::Doctor(args)) => target(&args.reach())
+                .and_then(|target| doctor::doctor(&args, &target, &environment, &clock, &mut console)),
+            Parsed::Run(Command::Import(_)) => Ok(()),
             Parsed::Show(text) => console.print(&text),
             Parsed::Mistake(text) => Err(Failure::usage(text)),
         };
