@@ -1,10 +1,11 @@
 //! Barnacle: an always-on AI-agent gateway on one thread.
 //!
 //! The map, in the order in which modules may use each other (left never uses right):
-//! `limits error secret → sys → wire → config stores journal → events → skills → runs → channels cron nodes → gateway → tools → rpc → methods → web → net → app → serve → cli`.
+//! `limits error secret → sys → wire → config stores journal → events → skills → runs → channels cron nodes → gateway → tools → rpc → methods → web → net → app → serve → care → cli`.
 //! `docs/design.md` tells the way of a request through them.
 
 pub mod app;
+pub mod care;
 pub mod channels;
 pub mod cli;
 pub mod config;

@@ -329,6 +329,14 @@ pub const HTTP_GRACE_MS: u64 = 60 * 1000;
 pub const TOOL_CALLS: usize = 32;
 /// Rounds of model call and tool calls in one run.
 pub const TOOL_ROUNDS: usize = 25;
+/// Older log files that `barnacle logs` reads without a gateway. Still older ones are left out.
+pub const LOG_FILES_READ: u64 = 20;
+/// Files in a backup. More are refused.
+pub const BACKUP_FILES: usize = 100_000;
+/// The list of a backup's files, bytes. A larger one is refused.
+pub const BACKUP_MANIFEST_BYTES: u64 = 32 * 1024 * 1024;
+/// Times that changed files are copied again for a backup. Then it is given up.
+pub const BACKUP_TRIES: usize = 20;
 /// Message of one log line, bytes. A longer one is cut.
 pub const LOG_LINE_BYTES: usize = 4 * 1024;
 /// A message while it is formatted, bytes. What comes later is never formatted.
@@ -615,6 +623,10 @@ pub const FIXED: &[(&str, u64, &str)] = &[
     ("file that a skill downloads, bytes", DOWNLOAD_BYTES, "the installation fails"),
     ("programs that run at once", PROCESSES as u64, "UNAVAILABLE"),
     ("line of a program's output in the log, bytes", PROCESS_LINE_BYTES as u64, "cut"),
+    ("older log files that `barnacle logs` reads", LOG_FILES_READ, "older ones are left out"),
+    ("files in a backup", BACKUP_FILES as u64, "the command fails"),
+    ("list of the files in a backup, bytes", BACKUP_MANIFEST_BYTES, "the command fails"),
+    ("tries to copy files that change meanwhile", BACKUP_TRIES as u64, "the command fails"),
     ("threads that wait for the disk", POOL_THREADS as u64, "the next one waits"),
     ("jumps of the clock that are remembered", CLOCK_JUMPS as u64, "the oldest is forgotten"),
     ("sockets that systemd hands over", HANDED_SOCKETS as u64, "exit 78"),

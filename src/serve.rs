@@ -41,6 +41,7 @@ use crate::sys::client::RealHttp;
 use crate::sys::clock::RealClock;
 use crate::sys::disk::Disk;
 use crate::sys::handed::Handed;
+use crate::sys::host;
 use crate::sys::instance::{Instance, Taken};
 use crate::sys::processes::RealProcesses;
 use crate::sys::supervisor::Supervisor;
@@ -230,7 +231,7 @@ async fn live(life: Life, sys: Sys, supervisor: Supervisor, signals: &mut Signal
     }
     let front = app::assemble(Start {
         sys: sys.clone(),
-        host: host_name(),
+        host: host::name(),
         credential: credential.clone(),
         config: loaded.config,
         places: places.clone(),
@@ -459,10 +460,6 @@ pub fn start_logging(journal: &Arc<Journal>) {
 fn wall_ms() -> u64 {
     let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX)
-}
-
-fn host_name() -> String {
-    rustix::system::uname().nodename().to_string_lossy().into_owned()
 }
 
 fn noun(credential: &Credential) -> &'static str {

@@ -65,6 +65,16 @@ pub enum Command {
     Call(Call),
     /// The gateway under systemd.
     Service(Service),
+    /// What is wrong?
+    Doctor(Doctor),
+    /// The log.
+    Logs(Logs),
+    /// A copy of everything.
+    Backup(Backup),
+    /// A copy brought back.
+    Restore(Restore),
+    /// Moving in.
+    Import(Import),
 }
 
 /// Start the gateway; it runs until Ctrl-C or SIGTERM.
@@ -364,6 +374,133 @@ pub fn definition() -> argh::CommandInfoWithArgs {
     Top::get_args_info()
 }
 
+client_command! {
+    /// Look for what is wrong, and say for each finding what mends it.
+    #[derive(FromArgs, ArgsInfo, Debug, Default)]
+    #[argh(
+        subcommand,
+        name = "doctor",
+        help_triggers("-h", "--help"),
+        example = "{command_name}\n{command_name} --fix\n\
+                   sudo {command_name} --config /etc/barnacle/barnacle.json --state-dir /var/lib/barnacle",
+        note = "It looks at files and the machine, and asks the gateway when it runs. Nothing is changed without --fix,\n\
+                and with it only what is safe: permissions, missing directories, left-over files.\n\
+                The exit code is 0 when nothing has failed, 1 otherwise."
+    )]
+    struct Doctor {
+        /// mend what can be mended safely
+        #[argh(switch)]
+        pub fix: bool,
+        /// print the findings as JSON
+        #[argh(switch)]
+        pub json: bool,
+    }
+}
+
+client_command! {
+    /// Show the log: the gateway's while it runs, else what is in the files.
+    #[derive(FromArgs, ArgsInfo, Debug, Default)]
+    #[argh(
+        subcommand,
+        name = "logs",
+        help_triggers("-h", "--help"),
+        example = "{command_name}\n{command_name} -f --level warn\n{command_name} -n 1000 --json",
+        note = "LEVEL is one of error, warn, info, debug, trace: that one and what is more important.\n\
+                With -f it goes on until Ctrl-C, also when the log begins a new file or the gateway restarts.\n\
+                Times are in UTC."
+    )]
+    struct Logs {
+        /// go on with what comes
+        #[argh(switch, short = 'f')]
+        pub follow: bool,
+        /// how many lines to begin with (default: 50)
+        #[argh(option, short = 'n', arg_name = "N", default = "50")]
+        pub lines: usize,
+        /// least important level that is shown (default: all that was written)
+        #[argh(option, arg_name = "LEVEL", from_str_fn(level))]
+        pub level: Option<log::Level>,
+        /// print the lines as they are in the file
+        #[argh(switch)]
+        pub json: bool,
+    }
+}
+
+/// Write configuration and state into one file, while the gateway runs or not.
+#[derive(FromArgs, ArgsInfo, Debug, Default)]
+#[argh(
+    subcommand,
+    name = "backup",
+    help_triggers("-h", "--help"),
+    example = "{command_name} barnacle-monday.tar.gz\n\
+               sudo {command_name} /media/stick/barnacle.tar.gz --config /etc/barnacle/barnacle.json --state-dir /var/lib/barnacle",
+    note = "Tokens and keys are in it, so only you may read the file: keep it where nobody else can.\n\
+            Logs are not in it. The file must not exist yet."
+)]
+pub struct Backup {
+    /// the file to write, a tar.gz
+    #[argh(positional, arg_name = "FILE")]
+    pub file: String,
+    /// the gateway's configuration file
+    #[argh(option, arg_name = "FILE")]
+    pub config: Option<String>,
+    /// the gateway's state directory
+    #[argh(option, arg_name = "DIR")]
+    pub state_dir: Option<String>,
+}
+
+/// Bring a backup back, in place of what is there.
+#[derive(FromArgs, ArgsInfo, Debug, Default)]
+#[argh(
+    subcommand,
+    name = "restore",
+    help_triggers("-h", "--help"),
+    example = "{command_name} barnacle-monday.tar.gz --dry-run\n{command_name} barnacle-monday.tar.gz",
+    note = "Stop the gateway first. Every byte is checked before anything is touched.\n\
+            What was there is kept beside it as .before-restore-TIME."
+)]
+pub struct Restore {
+    /// the backup
+    #[argh(positional, arg_name = "FILE")]
+    pub file: String,
+    /// check it and tell what is in it, but change nothing
+    #[argh(switch)]
+    pub dry_run: bool,
+    /// where the configuration file goes
+    #[argh(option, arg_name = "FILE")]
+    pub config: Option<String>,
+    /// where the state goes
+    #[argh(option, arg_name = "DIR")]
+    pub state_dir: Option<String>,
+}
+
+/// Move in from a Clawdbot or OpenClaw on this machine.
+#[derive(FromArgs, ArgsInfo, Debug, Default)]
+#[argh(
+    subcommand,
+    name = "import",
+    help_triggers("-h", "--help"),
+    example = "{command_name}\n{command_name} --apply\n{command_name} /mnt/old/home/pi/.clawdbot --apply",
+    note = "Without --apply it only tells what it would take. The other directory is never changed.\n\
+            Stop both gateways before --apply. Paired phones stay paired."
+)]
+pub struct Import {
+    /// the other gateway's directory (default: ~/.openclaw or ~/.clawdbot)
+    #[argh(positional, arg_name = "DIR")]
+    pub dir: Option<String>,
+    /// do it
+    #[argh(switch)]
+    pub apply: bool,
+    /// add to a state that is there already; what it has stays as it is
+    #[argh(switch)]
+    pub merge: bool,
+    /// where the configuration file goes
+    #[argh(option, arg_name = "FILE")]
+    pub config: Option<String>,
+    /// where the state goes
+    #[argh(option, arg_name = "DIR")]
+    pub state_dir: Option<String>,
+}
+
 /// Reads the arguments, without the program's name.
 #[must_use]
 pub fn parse(arguments: &[OsString]) -> Parsed {
@@ -392,7 +529,9 @@ pub fn parse(arguments: &[OsString]) -> Parsed {
 fn reader(command: &str) -> Reader {
     match command {
         "run" => Reader::Run,
-        "audit" | "call" | "channels" | "chat" | "devices" | "health" | "nodes" | "status" => Reader::Client,
+        "audit" | "call" | "channels" | "chat" | "devices" | "doctor" | "health" | "logs" | "nodes" | "status" => {
+            Reader::Client
+        }
         _ => Reader::Program,
     }
 }
@@ -449,6 +588,10 @@ fn seconds(text: &str) -> Result<Duration, String> {
         Ok(seconds) if seconds > 0.0 && seconds <= TIMEOUT_MAX_S => Ok(Duration::from_secs_f64(seconds)),
         _ => Err(format!("expected seconds, more than 0 and at most {TIMEOUT_MAX_S}")),
     }
+}
+
+fn level(text: &str) -> Result<log::Level, String> {
+    text.parse().map_err(|_| "expected one of error, warn, info, debug, trace".to_owned())
 }
 
 fn thinking(text: &str) -> Result<&'static str, String> {

@@ -7,9 +7,11 @@
 //! [`channels`] and [`audit`] use it. A turn of
 //! a chat is a machine ([`turn`], [`growth`]) that [`chat`] drives; [`prompt`] is the conversation. Clients
 //! share nothing with a gateway in the same process: they only know the wire. [`manual`] prints the manual page.
+//! [`doctor`], [`logs`] and [`backup`] also work without a gateway.
 
 pub mod args;
 pub mod audit;
+pub mod backup;
 pub mod call;
 pub mod channels;
 pub mod chat;
@@ -20,6 +22,7 @@ pub mod connection;
 pub mod console;
 pub mod devices;
 pub mod dial;
+pub mod doctor;
 pub mod endpoint;
 pub mod exit;
 pub mod growth;
@@ -27,6 +30,7 @@ pub mod health;
 pub mod help;
 pub mod input;
 pub mod json;
+pub mod logs;
 pub mod manual;
 pub mod nodes;
 pub mod prompt;
@@ -93,6 +97,13 @@ pub fn main(arguments: Vec<OsString>, environment: Environment) -> ExitCode {
             Parsed::Run(Command::Service(args)) => {
                 smol::block_on(service::service(&args, &environment, &clock, &mut console))
             }
+            Parsed::Run(Command::Logs(args)) => target(&args.reach())
+                .and_then(|target| smol::block_on(logs::logs(&args, &target, &environment, &clock, &mut console))),
+            Parsed::Run(Command::Backup(args)) => backup::backup(&args, &environment, &*clock, &mut console),
+            Parsed::Run(Command::Restore(args)) => backup::restore(&args, &environment, &*clock, &mut console),
+            Parsed::Run(Command::Doctor(args)) => target(&args.reach())
+                .and_then(|target| doctor::doctor(&args, &target, &environment, &clock, &mut console)),
+            Parsed::Run(Command::Import(_)) => Ok(()),
             Parsed::Show(text) => console.print(&text),
             Parsed::Mistake(text) => Err(Failure::usage(text)),
         };

@@ -90,6 +90,32 @@ impl Line {
     }
 }
 
+/// A line of the log file as people read it, and its level: `2025-01-27T10:00:00.005Z WARN  net/ws: …`. A line that
+/// isn't ours comes back as it is, without a level.
+#[must_use]
+pub fn people_line(on_disk: &str) -> (Option<Level>, String) {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct ReadMeta {
+        log_level_name: String,
+        name: String,
+    }
+    #[derive(Deserialize)]
+    struct Read {
+        #[serde(rename = "0")]
+        message: String,
+        _meta: ReadMeta,
+        time: String,
+    }
+    let foreign = || (None, one_line(on_disk));
+    let Ok(line) = serde_json::from_str::<Read>(on_disk) else { return foreign() };
+    let Ok(level) = line._meta.log_level_name.parse::<Level>() else { return foreign() };
+    let name: Value = serde_json::from_str(&line._meta.name).unwrap_or_default();
+    let subsystem = name.get("subsystem").and_then(Value::as_str).unwrap_or_default();
+    let text = format!("{} {:<5} {subsystem}: {}", line.time, level.as_str(), line.message);
+    (Some(level), one_line(&text))
+}
+
 /// A line of the log file as the guide dialect shows it: `[2025-01-27 10:00:00] INFO: …`. A line
 /// that isn't ours comes back as it is.
 #[must_use]
@@ -155,6 +181,13 @@ mod tests {
         let env = BTreeMap::from([("JOURNAL_STREAM".to_owned(), "8:1".to_owned())]);
         assert_eq!((Style::of(&env), Style::of(&BTreeMap::new())), (Style::Systemd, Style::People));
         assert_eq!(line().console(Style::Systemd), "<4>net/ws: two\\nlines \"x\"\n");
+    }
+
+    #[test]
+    fn people_get_the_line_of_the_console_and_its_level() {
+        let (level, text) = people_line(&line().json());
+        assert_eq!((level, format!("{text}\n")), (Some(Level::Warn), line().console(Style::People)));
+        assert_eq!(people_line("plain\u{1b}[2J"), (None, "plain\\u{1b}[2J".to_owned()));
     }
 
     #[test]

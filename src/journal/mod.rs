@@ -9,6 +9,7 @@
 mod line;
 mod memory;
 mod message;
+pub mod reader;
 mod redact;
 mod rotate;
 mod tail;
@@ -21,7 +22,7 @@ use std::time::Duration;
 
 use log::{Level, LevelFilter, Log, Metadata, Record};
 
-pub use line::{Style, guide_line};
+pub use line::{Style, guide_line, people_line};
 pub use tail::{Ask, Tail};
 
 use crate::limits;

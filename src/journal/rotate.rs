@@ -154,7 +154,7 @@ fn move_on(files: &dyn Files, from: &Path, to: &Path) -> io::Result<()> {
     }
 }
 
-fn numbered(file: &Path, number: u64) -> PathBuf {
+pub(super) fn numbered(file: &Path, number: u64) -> PathBuf {
     let mut name = OsString::from(file);
     name.push(format!(".{number}"));
     PathBuf::from(name)

@@ -1,5 +1,5 @@
 //! What a command that sets up this machine needs: who it is, where its own program is, and files that other programs
-//! read. The gateway itself uses none of it.
+//! read.
 #![allow(clippy::disallowed_methods, reason = "files for other programs, which are no state")]
 
 use std::fs;
@@ -18,6 +18,12 @@ const DIR_MODE: u32 = 0o755;
 /// What the system says.
 pub fn own_program() -> io::Result<PathBuf> {
     std::env::current_exe()
+}
+
+/// The machine's name.
+#[must_use]
+pub fn name() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
 }
 
 /// Whether the process may do everything here.

@@ -23,6 +23,7 @@ pub mod sandbox;
 pub mod sim;
 pub mod supervisor;
 pub mod tasks;
+pub mod tree;
 pub mod url;
 pub mod zone;
 

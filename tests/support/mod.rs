@@ -103,7 +103,7 @@ const OTHER_BINARY: &str = "BARNACLE_TEST_BIN";
 const RUNNER: &str = "BARNACLE_TEST_RUNNER";
 
 /// The program under test, with no arguments yet.
-fn program() -> Command {
+pub fn program() -> Command {
     let Some(binary) = std::env::var_os(OTHER_BINARY) else {
         return Command::new(env!("CARGO_BIN_EXE_barnacle"));
     };
@@ -325,5 +325,28 @@ fn frame_of(message: Message) -> Option<Value> {
         Message::Close(Some(close)) => Some(json!({"close": [u16::from(close.code), close.reason.as_str()]})),
         Message::Close(None) => Some(json!({"close": [1005, ""]})),
         _ => None,
+    }
+}
+
+/// A program's output, line by line, as it comes.
+pub fn lines_of(output: std::process::ChildStdout) -> std::sync::mpsc::Receiver<String> {
+    let (send, receive) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        for line in BufReader::new(output).lines().map_while(Result::ok) {
+            if send.send(line).is_err() {
+                break;
+            }
+        }
+    });
+    receive
+}
+
+/// Waits for a line that has `part` in it.
+pub fn wait_for_line(lines: &std::sync::mpsc::Receiver<String>, part: &str) -> String {
+    loop {
+        let line = lines.recv_timeout(PATIENCE).unwrap_or_else(|_| panic!("no line with {part:?} came"));
+        if line.contains(part) {
+            return line;
+        }
     }
 }
