@@ -15,6 +15,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
+use support::device::{AWAY, Ask, Device};
 use support::{Client, Dialect, FakeModel, Gateway, TempDir};
 
 /// `barnacle COMMAND` for the gateway in `dir`.
@@ -209,4 +210,43 @@ fn doctor_is_short_when_all_is_well_and_names_the_port_that_somebody_else_has() 
     let gateway = report["checks"].as_array().unwrap().iter().find(|check| check["name"] == "gateway").unwrap();
     assert_eq!(gateway["findings"][0]["level"], "fail", "{gateway}");
     assert!(gateway["findings"][0]["mend"].as_str().unwrap().contains(&port.to_string()), "{gateway}");
+}
+
+#[test]
+fn a_phone_that_was_paired_with_the_other_gateway_connects_after_the_import_without_pairing_again() {
+    let dir = TempDir::new("care-import");
+    let device = Device::new(7);
+    let token = "391953c193b4473eb0e0fd1e726d351f";
+    let ask = Ask::operator(&["operator.read", "operator.write"]).token(token);
+    let id = &device.id;
+    let old = dir.path().join(".clawdbot");
+    for below in ["devices", "agents/main/sessions"] {
+        std::fs::create_dir_all(old.join(below)).unwrap();
+    }
+    let paired = json!({id.as_str(): {
+        "deviceId": id, "publicKey": device.proof(&ask, None, 0)["publicKey"], "displayName": "Phone", "clientId": "test",
+        "clientMode": "test", "role": "operator", "roles": ["operator"], "scopes": ["operator.read", "operator.write"],
+        "tokens": {"operator": {"token": token, "role": "operator", "scopes": ["operator.read", "operator.write"], "createdAtMs": 1}},
+        "createdAtMs": 1, "approvedAtMs": 1,
+    }});
+    std::fs::write(old.join("devices/paired.json"), paired.to_string()).unwrap();
+    let line = "{\"type\":\"session\",\"version\":3,\"id\":\"s1\",\"timestamp\":\"2026-01-27T10:00:00.000Z\",\"cwd\":\"/\"}\n\
+        {\"type\":\"message\",\"id\":\"aaaaaaaa\",\"parentId\":null,\"timestamp\":\"2026-01-27T10:00:00.000Z\",\
+        \"message\":{\"role\":\"user\",\"content\":\"from the other gateway\",\"timestamp\":1}}\n";
+    std::fs::write(old.join("agents/main/sessions/s1.jsonl"), line).unwrap();
+    let index = json!({"agent:main:main": {"sessionId": "s1", "updatedAt": 1_795_372_186_044_u64}});
+    std::fs::write(old.join("agents/main/sessions/sessions.json"), index.to_string()).unwrap();
+    let config = json!({"gateway": {"auth": {"token": support::TOKEN}}, "session": {"reset": {"mode": "never"}}});
+    std::fs::write(old.join("clawdbot.json"), config.to_string()).unwrap();
+
+    let told = barnacle(dir.path(), &["import"]);
+    assert!(told.status.success() && said(&told).contains("nothing was changed"), "{}", said(&told));
+    let done = barnacle(dir.path(), &["import", "--apply"]);
+    assert!(done.status.success(), "{}", said(&done));
+
+    let config = serde_json::from_slice(&std::fs::read(dir.path().join("barnacle.json")).unwrap()).unwrap();
+    let gateway = Gateway::start(dir.path(), &config);
+    let mut client = device.connect(gateway.port, AWAY, &ask).unwrap();
+    let answer = client.call("chat.history", &json!({"sessionKey": "main"}));
+    assert!(answer.to_string().contains("from the other gateway"), "{answer}");
 }
