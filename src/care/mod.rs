@@ -5,5 +5,6 @@
 pub mod archive;
 pub mod backup;
 pub mod doctor;
+pub mod import;
 pub mod manifest;
 pub mod restore;

@@ -7,7 +7,7 @@
 //! [`channels`] and [`audit`] use it. A turn of
 //! a chat is a machine ([`turn`], [`growth`]) that [`chat`] drives; [`prompt`] is the conversation. Clients
 //! share nothing with a gateway in the same process: they only know the wire. [`manual`] prints the manual page.
-//! [`doctor`], [`logs`] and [`backup`] also work without a gateway.
+//! [`doctor`], [`logs`], [`backup`] and [`moving`] also work without a gateway.
 
 pub mod args;
 pub mod audit;
@@ -32,6 +32,7 @@ pub mod input;
 pub mod json;
 pub mod logs;
 pub mod manual;
+pub mod moving;
 pub mod nodes;
 pub mod prompt;
 pub mod run;
@@ -103,7 +104,7 @@ pub fn main(arguments: Vec<OsString>, environment: Environment) -> ExitCode {
             Parsed::Run(Command::Restore(args)) => backup::restore(&args, &environment, &*clock, &mut console),
             Parsed::Run(Command::Doctor(args)) => target(&args.reach())
                 .and_then(|target| doctor::doctor(&args, &target, &environment, &clock, &mut console)),
-            Parsed::Run(Command::Import(_)) => Ok(()),
+            Parsed::Run(Command::Import(args)) => moving::import(&args, &environment, &mut console),
             Parsed::Show(text) => console.print(&text),
             Parsed::Mistake(text) => Err(Failure::usage(text)),
         };

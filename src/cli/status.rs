@@ -83,7 +83,7 @@ mod tests {
         .unwrap();
         let payload = serde_json::json!({
             "connections": 3, "runs": {"running": 1, "queued": 2},
-            "storage": {"ok": false, "trouble": "disk full"},
+            "storageTrouble": "disk full", "logTrouble": "disk full",
             "heartbeat": {"agents": [{"enabled": false}]},
             "channelSummary": ["Telegram: configured", "  account"],
             "sessions": {"count": 1, "defaults": {"model": "a/b", "contextTokens": 128_000},
@@ -94,6 +94,7 @@ mod tests {
   sessions     1
   runs         1 running, 2 waiting
   storage      trouble: disk full
+  log          trouble: disk full
   model        a/b
   context      128000 tokens
   heartbeat    off

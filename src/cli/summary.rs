@@ -46,6 +46,7 @@ impl Summary {
         self.line("sessions", count(payload, "/sessions/count"));
         self.line("runs", runs(payload));
         self.line("storage", storage(payload));
+        self.line("log", text(payload, "/logTrouble").map(|trouble| format!("trouble: {trouble}")));
         self.line("model", text(payload, "/sessions/defaults/model").or_else(|| text(payload, "/model")));
     }
 
@@ -65,7 +66,8 @@ fn runs(payload: &Value) -> Option<String> {
 }
 
 fn storage(payload: &Value) -> Option<String> {
-    match (payload.pointer("/storage/ok").and_then(Value::as_bool), text(payload, "/storage/trouble")) {
+    let trouble = text(payload, "/storage/trouble").or_else(|| text(payload, "/storageTrouble"));
+    match (payload.pointer("/storage/ok").and_then(Value::as_bool), trouble) {
         (_, Some(trouble)) => Some(format!("trouble: {trouble}")),
         (Some(true), None) => Some("ok".to_owned()),
         (Some(false), None) => Some("trouble".to_owned()),

@@ -257,6 +257,14 @@ impl Config {
         })
     }
 
+    /// The text with a JSON merge patch applied; everything else stays as its owner wrote it, comments too.
+    ///
+    /// # Errors
+    /// Why the text can't be edited.
+    pub fn patched(text: &str, patch: &serde_json::Map<String, serde_json::Value>) -> Result<String, String> {
+        edit::patch(text, patch).map_err(|(_, why)| why)
+    }
+
     /// What differs from `old` to `new`, values of the environment included.
     #[must_use]
     pub fn changed(old: &Self, new: &Self) -> Changes {

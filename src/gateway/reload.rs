@@ -26,7 +26,7 @@ use crate::wire::handshake::Way;
 use super::auth::Required;
 
 /// Log filters for people who look for something.
-const LOG_VARIABLE: &str = "BARNACLE_LOG";
+const LOG_VARIABLES: [&str; 2] = ["BARNACLE_LOG", "RUST_LOG"];
 /// Looks at a file that goes on changing before it is read all the same.
 const LOOKS_MAX: u32 = 20;
 
@@ -284,7 +284,7 @@ pub fn log_settings(config: &Config, places: &Places, env: &BTreeMap<String, Str
     Settings {
         console_level: logging.console_level,
         file_level: logging.level,
-        filters: env.get(LOG_VARIABLE).cloned(),
+        filters: LOG_VARIABLES.iter().find_map(|name| env.get(*name).filter(|text| !text.is_empty())).cloned(),
         file: logging.file.clone().unwrap_or_else(|| places.log_file(env)),
         max_bytes: logging.max_bytes,
         files: logging.files,

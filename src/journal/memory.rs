@@ -2,6 +2,8 @@
 
 use std::collections::VecDeque;
 
+use log::Level;
+
 use crate::limits;
 
 /// Lines in the order in which they were logged, as they are on disk.
@@ -17,8 +19,8 @@ pub(super) struct Memory {
     waiting_bytes: usize,
     /// When the first waiting line was pushed.
     waiting_since_ms: u64,
-    /// Whether an error is among the waiting lines.
-    error_waits: bool,
+    /// The most important of the waiting lines.
+    urgent: Option<Level>,
     /// Lines that left before they were written.
     lost: u64,
 }
@@ -36,13 +38,13 @@ pub(super) struct Waiting {
 
 impl Memory {
     /// Adds a line. Beyond [`limits::LOG_MEMORY_BYTES`] the oldest leave.
-    pub(super) fn push(&mut self, line: String, is_error: bool, now_ms: u64) {
+    pub(super) fn push(&mut self, line: String, level: Level, now_ms: u64) {
         if self.waiting_from == self.pushed {
             self.waiting_since_ms = now_ms;
         }
         self.bytes += line.len() + 1;
         self.waiting_bytes += line.len() + 1;
-        self.error_waits |= is_error;
+        self.urgent = Some(self.urgent.map_or(level, |urgent| urgent.min(level)));
         self.pushed += 1;
         self.lines.push_back(line);
         while self.bytes > limits::LOG_MEMORY_BYTES {
@@ -57,16 +59,16 @@ impl Memory {
         }
     }
 
-    /// Whether the waiting lines are worth a write now: an error, a full buffer, or a minute old.
+    /// Whether the waiting lines are worth a write now: a warning or an error, a full buffer, or a minute old.
     pub(super) fn is_due(&self, now_ms: u64) -> bool {
         self.waiting_from < self.pushed
-            && (self.error_waits
+            && (self.urgent.is_some_and(|level| level <= Level::Warn)
                 || self.waiting_bytes >= limits::LOG_BUFFER_BYTES
                 || now_ms.abs_diff(self.waiting_since_ms) >= limits::LOG_FLUSH_MS)
     }
 
     pub(super) fn error_waits(&self) -> bool {
-        self.error_waits
+        self.urgent == Some(Level::Error)
     }
 
     /// Lines that left before they were written, since the last successful write.
@@ -90,7 +92,7 @@ impl Memory {
         self.lost = self.lost.saturating_sub(lost);
         self.waiting_from = self.waiting_from.max((first + lines).min(self.pushed));
         self.waiting_since_ms = now_ms;
-        self.error_waits &= self.waiting_from < self.pushed;
+        self.urgent = self.urgent.filter(|_| self.waiting_from < self.pushed);
         self.waiting_bytes = self.waiting().text.len();
     }
 
@@ -114,12 +116,12 @@ mod tests {
         let mut memory = Memory::default();
         let line = "x".repeat(999);
         for _ in 0..60 {
-            memory.push(line.clone(), false, 0);
+            memory.push(line.clone(), Level::Info, 0);
         }
         memory.written(0, 60, 0, 0);
         assert!(!memory.is_due(u64::MAX));
         for _ in 0..100 {
-            memory.push(line.clone(), false, 0);
+            memory.push(line.clone(), Level::Info, 0);
         }
         let kept = limits::LOG_MEMORY_BYTES / 1000;
         assert_eq!(memory.recent(1000).len(), kept);
@@ -130,17 +132,20 @@ mod tests {
     }
 
     #[test]
-    fn a_write_is_due_after_a_minute_a_full_buffer_or_an_error() {
+    fn a_write_is_due_after_a_minute_a_full_buffer_or_something_urgent() {
         let mut memory = Memory::default();
         assert!(!memory.is_due(1_000_000));
-        memory.push("a".into(), false, 5_000);
+        memory.push("a".into(), Level::Info, 5_000);
         assert!(!memory.is_due(64_999));
         assert!(memory.is_due(65_000));
-        memory.push("b".into(), true, 5_000);
+        memory.push("b".into(), Level::Error, 5_000);
         assert!(memory.is_due(5_000) && memory.error_waits());
         memory.written(0, 2, 0, 6_000);
         assert!(!memory.is_due(6_000) && !memory.error_waits());
-        memory.push("x".repeat(limits::LOG_BUFFER_BYTES), false, 6_000);
+        memory.push("c".into(), Level::Warn, 6_000);
+        assert!(memory.is_due(6_000) && !memory.error_waits());
+        memory.written(2, 1, 0, 6_000);
+        memory.push("x".repeat(limits::LOG_BUFFER_BYTES), Level::Info, 6_000);
         assert!(memory.is_due(6_000));
     }
 }

@@ -158,7 +158,7 @@ impl Journal {
         self.lock().secrets.hide(text)
     }
 
-    /// Whether lines wait that should be written now: an error, [`limits::LOG_BUFFER_BYTES`], or one
+    /// Whether lines wait that should be written now: a warning or an error, [`limits::LOG_BUFFER_BYTES`], or one
     /// that is [`limits::LOG_FLUSH_MS`] old. After a failed write that time has to pass first.
     #[must_use]
     pub fn is_due(&self, now_ms: u64) -> bool {
@@ -194,7 +194,8 @@ impl Journal {
     }
 
     /// Keeps the log on disk for as long as it is polled: looks every second, tells folded repeats,
-    /// writes what is due, and makes errors durable at once.
+    /// writes what is due, and makes errors durable at once (a warning is left to the system: a sync of each would wear
+    /// out the card).
     pub async fn keep(self: Arc<Self>, sys: Sys) {
         loop {
             sys.clock.sleep(LOOK).await;
@@ -335,7 +336,7 @@ impl State {
             let _ = self.console.write_all(line.console(self.style).as_bytes());
         }
         if to_file {
-            self.memory.push(line.json(), line.level == Level::Error, line.time_ms);
+            self.memory.push(line.json(), line.level, line.time_ms);
         }
     }
 

@@ -34,8 +34,13 @@ impl Instance {
     pub fn take(state_dir: &Path) -> Result<Self, Taken> {
         let path = state_dir.join(NAME);
         let mut options = OpenOptions::new();
-        let mut file =
-            options.read(true).write(true).create(true).truncate(false).mode(0o600).open(path).map_err(Taken::Error)?;
+        let mut file = match options.read(true).write(true).create(true).truncate(false).mode(0o600).open(&path) {
+            // A medium that was mounted for reading only after trouble: the lock that is there can be taken.
+            Err(error) if error.kind() == io::ErrorKind::ReadOnlyFilesystem => {
+                File::open(&path).map_err(Taken::Error)?
+            }
+            other => other.map_err(Taken::Error)?,
+        };
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => {}
             Err(rustix::io::Errno::WOULDBLOCK) => {
@@ -46,9 +51,9 @@ impl Instance {
             }
             Err(error) => return Err(Taken::Error(error.into())),
         }
-        let written =
-            file.set_len(0).and_then(|()| file.rewind()).and_then(|()| writeln!(file, "{}", std::process::id()));
-        written.map_err(Taken::Error)?;
+        // A full disk doesn't keep the gateway from starting: without its pid the refusal of a second one is less
+        // helpful, but as right.
+        let _ = file.set_len(0).and_then(|()| file.rewind()).and_then(|()| writeln!(file, "{}", std::process::id()));
         Ok(Self { _file: file })
     }
 }

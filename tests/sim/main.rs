@@ -26,6 +26,7 @@ mod bounds_door;
 mod bounds_frames;
 mod bounds_runs;
 mod bounds_slow;
+mod card;
 mod channels;
 mod claims;
 mod client;
