@@ -42,13 +42,31 @@ _barnacle() {
             service)
                 cmd="barnacle_service"
                 ;;
+            doctor)
+                cmd="barnacle_doctor"
+                ;;
+            logs)
+                cmd="barnacle_logs"
+                ;;
+            backup)
+                cmd="barnacle_backup"
+                ;;
+            restore)
+                cmd="barnacle_restore"
+                ;;
+            import)
+                cmd="barnacle_import"
+                ;;
+            update)
+                cmd="barnacle_update"
+                ;;
         esac
     done
 
     case "${cmd}" in
         barnacle)
             opts="--help --version"
-            cmds="run chat health status devices nodes channels call service"
+            cmds="run chat health status devices nodes channels call service doctor logs backup restore import update"
             case "${prev}" in
                 *)
                     COMPREPLY=( $(compgen -W "${opts} ${cmds}" -- "${cur}") )
@@ -335,6 +353,164 @@ _barnacle() {
         barnacle_service)
             opts="--help --user --now"
             case "${prev}" in
+                *)
+                    COMPREPLY=( $(compgen -W "${opts} ${cmds}" -- "${cur}") )
+                    return 0
+                    ;;
+            esac
+            ;;
+        barnacle_doctor)
+            opts="--help --fix --json --url --token --password --config --state-dir --timeout"
+            case "${prev}" in
+                --url)
+                    COMPREPLY=()
+                    return 0
+                    ;;
+                --token)
+                    COMPREPLY=()
+                    return 0
+                    ;;
+                --password)
+                    COMPREPLY=()
+                    return 0
+                    ;;
+                --config)
+                    COMPREPLY=()
+                    return 0
+                    ;;
+                --state-dir)
+                    COMPREPLY=()
+                    return 0
+                    ;;
+                --timeout)
+                    COMPREPLY=()
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=( $(compgen -W "${opts} ${cmds}" -- "${cur}") )
+                    return 0
+                    ;;
+            esac
+            ;;
+        barnacle_logs)
+            opts="--help --follow -f --lines -n --level --json --url --token --password --config --state-dir --timeout"
+            case "${prev}" in
+                --lines | -n)
+                    COMPREPLY=()
+                    return 0
+                    ;;
+                --level)
+                    COMPREPLY=()
+                    return 0
+                    ;;
+                --url)
+                    COMPREPLY=()
+                    return 0
+                    ;;
+                --token)
+                    COMPREPLY=()
+                    return 0
+                    ;;
+                --password)
+                    COMPREPLY=()
+                    return 0
+                    ;;
+                --config)
+                    COMPREPLY=()
+                    return 0
+                    ;;
+                --state-dir)
+                    COMPREPLY=()
+                    return 0
+                    ;;
+                --timeout)
+                    COMPREPLY=()
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=( $(compgen -W "${opts} ${cmds}" -- "${cur}") )
+                    return 0
+                    ;;
+            esac
+            ;;
+        barnacle_backup)
+            opts="--help --config --state-dir"
+            case "${prev}" in
+                --config)
+                    COMPREPLY=()
+                    return 0
+                    ;;
+                --state-dir)
+                    COMPREPLY=()
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=( $(compgen -W "${opts} ${cmds}" -- "${cur}") )
+                    return 0
+                    ;;
+            esac
+            ;;
+        barnacle_restore)
+            opts="--help --dry-run --config --state-dir"
+            case "${prev}" in
+                --config)
+                    COMPREPLY=()
+                    return 0
+                    ;;
+                --state-dir)
+                    COMPREPLY=()
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=( $(compgen -W "${opts} ${cmds}" -- "${cur}") )
+                    return 0
+                    ;;
+            esac
+            ;;
+        barnacle_import)
+            opts="--help --apply --merge --config --state-dir"
+            case "${prev}" in
+                --config)
+                    COMPREPLY=()
+                    return 0
+                    ;;
+                --state-dir)
+                    COMPREPLY=()
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=( $(compgen -W "${opts} ${cmds}" -- "${cur}") )
+                    return 0
+                    ;;
+            esac
+            ;;
+        barnacle_update)
+            opts="--help --check --url --token --password --config --state-dir --timeout"
+            case "${prev}" in
+                --url)
+                    COMPREPLY=()
+                    return 0
+                    ;;
+                --token)
+                    COMPREPLY=()
+                    return 0
+                    ;;
+                --password)
+                    COMPREPLY=()
+                    return 0
+                    ;;
+                --config)
+                    COMPREPLY=()
+                    return 0
+                    ;;
+                --state-dir)
+                    COMPREPLY=()
+                    return 0
+                    ;;
+                --timeout)
+                    COMPREPLY=()
+                    return 0
+                    ;;
                 *)
                     COMPREPLY=( $(compgen -W "${opts} ${cmds}" -- "${cur}") )
                     return 0
