@@ -60,13 +60,16 @@ _barnacle() {
             import)
                 cmd="barnacle_import"
                 ;;
+            update)
+                cmd="barnacle_update"
+                ;;
         esac
     done
 
     case "${cmd}" in
         barnacle)
             opts="--help --version"
-            cmds="run chat health status devices nodes channels audit call service doctor logs backup restore import"
+            cmds="run chat health status devices nodes channels audit call service doctor logs backup restore import update"
             case "${prev}" in
                 *)
                     COMPREPLY=( $(compgen -W "${opts} ${cmds}" -- "${cur}") )
@@ -520,6 +523,39 @@ _barnacle() {
                     return 0
                     ;;
                 --state-dir)
+                    COMPREPLY=()
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=( $(compgen -W "${opts} ${cmds}" -- "${cur}") )
+                    return 0
+                    ;;
+            esac
+            ;;
+        barnacle_update)
+            opts="--help --check --url --token --password --config --state-dir --timeout"
+            case "${prev}" in
+                --url)
+                    COMPREPLY=()
+                    return 0
+                    ;;
+                --token)
+                    COMPREPLY=()
+                    return 0
+                    ;;
+                --password)
+                    COMPREPLY=()
+                    return 0
+                    ;;
+                --config)
+                    COMPREPLY=()
+                    return 0
+                    ;;
+                --state-dir)
+                    COMPREPLY=()
+                    return 0
+                    ;;
+                --timeout)
                     COMPREPLY=()
                     return 0
                     ;;

@@ -68,7 +68,7 @@ pub fn make(sources: &Sources, to: &Path, made: &Made) -> Result<Done, String> {
 fn write(sources: &Sources, to: &Path, unfinished: &Path, made: &Made) -> Result<Done, String> {
     let no_write = |error: io::Error| format!("cannot write {}: {error}", to.display());
     let file = tree::create(unfinished).map_err(no_write)?;
-    let own = [to, unfinished].map(|path| absolute(path));
+    let own = [to, unfinished].map(absolute);
     let mut copy = Copy {
         writer: Writer::new(file, made.now_ms / 1000),
         root: &sources.state_dir,
@@ -208,11 +208,9 @@ fn member(path: &Path) -> Result<String, String> {
 /// Whether a file below the state directory is kept: not what is half written, nor what others put beside.
 fn is_state(path: &Path) -> bool {
     let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-    let is_top = path.components().count() == 1;
-    !(is_top && LEFT_OUT.contains(&name))
-        && !name.ends_with(".tmp")
-        && !name.starts_with(".barnacle-trial-")
-        && name != "sessions.json.new"
+    let is_left_out = path.components().count() == 1 && LEFT_OUT.contains(&name);
+    let is_half = name.ends_with(".tmp") || name.starts_with(".barnacle-trial-") || name == "sessions.json.new";
+    !is_left_out && !is_half
 }
 
 #[cfg(test)]

@@ -1,4 +1,5 @@
 //! Backups come back as they were, and a damaged one is refused whole.
+#![allow(clippy::disallowed_methods, reason = "a test makes the files that it looks at")]
 
 use std::fs;
 
@@ -110,6 +111,19 @@ fn an_archive_with_one_byte_changed_or_missing_is_refused_and_nothing_is_touched
     }
     let left: Vec<_> = bench.names().into_iter().filter(|name| !name.contains("before-restore")).collect();
     assert_eq!(left, before);
+    assert_eq!(bench.text("state/token").unwrap(), "secret\n");
+}
+
+#[test]
+fn a_link_in_the_states_place_stays_one_and_what_it_leads_to_is_put_aside() {
+    let bench = Bench::new("link");
+    bench.backup().unwrap();
+    fs::create_dir(bench.dir.join("private")).unwrap();
+    fs::rename(bench.dir.join("state"), bench.dir.join("private/state")).unwrap();
+    std::os::unix::fs::symlink("private/state", bench.dir.join("state")).unwrap();
+    let back = bench.restore().unwrap();
+    assert!(fs::symlink_metadata(bench.dir.join("state")).unwrap().is_symlink());
+    assert!(back.kept[0].starts_with(fs::canonicalize(bench.dir.join("private")).unwrap()), "{:?}", back.kept);
     assert_eq!(bench.text("state/token").unwrap(), "secret\n");
 }
 

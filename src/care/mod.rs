@@ -7,4 +7,6 @@ pub mod backup;
 pub mod doctor;
 pub mod import;
 pub mod manifest;
+pub mod program;
 pub mod restore;
+pub mod swap;

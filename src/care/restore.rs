@@ -37,6 +37,9 @@ pub struct Done {
 pub fn restore(archive: &Path, places: &Places, now_ms: u64) -> Result<Done, String> {
     let named = |fault: String| format!("{}: {fault}; nothing was changed", archive.display());
     let manifest = archive::check(archive).map_err(named)?;
+    // systemd may have put a link where the state seems to be: what it leads to is put aside.
+    let state_dir = Disk::default().real_path(&places.state_dir).unwrap_or_else(|_| places.state_dir.clone());
+    let places = &Places { state_dir, config_file: places.config_file.clone() };
     let before = meta_of_dir(&places.state_dir).map_err(|fault| format!("{fault}; nothing was changed"))?;
     // Held until the end: no gateway starts meanwhile.
     let _lock = match &before {
@@ -61,7 +64,7 @@ pub fn restore(archive: &Path, places: &Places, now_ms: u64) -> Result<Done, Str
 fn meta_of_dir(dir: &Path) -> Result<Option<tree::Meta>, String> {
     match tree::meta(dir) {
         Ok(meta) if meta.kind == Kind::Directory => Ok(Some(meta)),
-        Ok(_) => Err(format!("{} is no directory of its own; name the place itself with --state-dir", dir.display())),
+        Ok(_) => Err(format!("{} is no directory; name the state directory with --state-dir", dir.display())),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(format!("{}: {error}", dir.display())),
     }

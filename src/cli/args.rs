@@ -75,6 +75,8 @@ pub enum Command {
     Restore(Restore),
     /// Moving in.
     Import(Import),
+    /// Another version.
+    Update(Update),
 }
 
 /// Start the gateway; it runs until Ctrl-C or SIGTERM.
@@ -425,6 +427,30 @@ client_command! {
     }
 }
 
+client_command! {
+    /// Put another version in place, from a file, and go back when it doesn't work.
+    #[derive(FromArgs, ArgsInfo, Debug, Default)]
+    #[argh(
+        subcommand,
+        name = "update",
+        help_triggers("-h", "--help"),
+        example = "{command_name} ./barnacle-0.2.0 --check\nsudo {command_name} ./barnacle-0.2.0\n\
+                   sudo {command_name} barnacle_0.2.0_arm64.deb",
+        note = "FILE is a program for this machine, or a package where the gateway came as a package. Nothing is downloaded.\n\
+                The old program is kept beside it as barnacle.old. The service is restarted and has to answer within a\n\
+                minute; if it doesn't, the old program is put back and started again.\n\
+                Settings of the gateway's place are needed where they aren't the usual ones: --config, --state-dir, --url."
+    )]
+    struct Update {
+        /// the new program or package
+        #[argh(positional, arg_name = "FILE")]
+        pub file: Option<String>,
+        /// only say what is in place and whether the file would do
+        #[argh(switch)]
+        pub check: bool,
+    }
+}
+
 /// Write configuration and state into one file, while the gateway runs or not.
 #[derive(FromArgs, ArgsInfo, Debug, Default)]
 #[argh(
@@ -529,9 +555,8 @@ pub fn parse(arguments: &[OsString]) -> Parsed {
 fn reader(command: &str) -> Reader {
     match command {
         "run" => Reader::Run,
-        "audit" | "call" | "channels" | "chat" | "devices" | "doctor" | "health" | "logs" | "nodes" | "status" => {
-            Reader::Client
-        }
+        "audit" | "call" | "channels" | "chat" | "devices" | "doctor" | "health" | "logs" | "nodes" | "status"
+        | "update" => Reader::Client,
         _ => Reader::Program,
     }
 }

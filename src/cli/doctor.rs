@@ -18,9 +18,9 @@ use crate::care::doctor::finding::Level;
 use crate::care::doctor::ground::{Ground, Online};
 use crate::care::doctor::{Report, examine};
 use crate::config::file;
-use crate::sys::Clock;
 use crate::sys::disk::Disk;
 use crate::sys::processes::RealProcesses;
+use crate::sys::{Clock, Files as _};
 
 /// How long the gateway's answers are waited for, unless `--timeout` says so.
 const ANSWER: Duration = Duration::from_secs(10);
@@ -40,7 +40,9 @@ pub fn doctor(
         return Err(Failure::usage("doctor looks at this machine; run it where the gateway is"));
     }
     let reach = args.reach();
-    let places = super::backup::places(reach.config.as_deref(), reach.state_dir.as_deref(), environment)?;
+    let mut places = super::backup::places(reach.config.as_deref(), reach.state_dir.as_deref(), environment)?;
+    // systemd may have put a link where the state seems to be.
+    places.state_dir = Disk::default().real_path(&places.state_dir).unwrap_or(places.state_dir);
     let ground = Ground {
         loaded: file::load(&Disk::default(), &places, environment),
         online: smol::block_on(ask(target, clock)),

@@ -180,12 +180,14 @@ async fn from_files(
     }
     let kept: Vec<_> = found.into_iter().filter(|line| is_wanted(line, args.level)).collect();
     shown.lines(kept.get(kept.len().saturating_sub(args.lines)..).unwrap_or_default())?;
-    while args.follow {
+    if !args.follow {
+        return Ok(());
+    }
+    loop {
         clock.sleep(LOOK).await;
         let more = reader.more(&disk).map_err(failed)?;
         shown.lines(&more)?;
     }
-    Ok(())
 }
 
 /// Where the log is, as far as the configuration can be read.

@@ -7,7 +7,7 @@
 //! [`channels`] and [`audit`] use it. A turn of
 //! a chat is a machine ([`turn`], [`growth`]) that [`chat`] drives; [`prompt`] is the conversation. Clients
 //! share nothing with a gateway in the same process: they only know the wire. [`manual`] prints the manual page.
-//! [`doctor`], [`logs`], [`backup`] and [`moving`] also work without a gateway.
+//! [`doctor`], [`logs`], [`backup`], [`moving`] and [`update`] also work without a gateway.
 
 pub mod args;
 pub mod audit;
@@ -43,6 +43,7 @@ pub mod status;
 pub mod summary;
 mod table;
 pub mod turn;
+pub mod update;
 
 #[cfg(test)]
 mod fake;
@@ -105,6 +106,8 @@ pub fn main(arguments: Vec<OsString>, environment: Environment) -> ExitCode {
             Parsed::Run(Command::Doctor(args)) => target(&args.reach())
                 .and_then(|target| doctor::doctor(&args, &target, &environment, &clock, &mut console)),
             Parsed::Run(Command::Import(args)) => moving::import(&args, &environment, &mut console),
+            Parsed::Run(Command::Update(args)) => target(&args.reach())
+                .and_then(|target| update::update(&args, &target, &environment, &clock, &mut console)),
             Parsed::Show(text) => console.print(&text),
             Parsed::Mistake(text) => Err(Failure::usage(text)),
         };

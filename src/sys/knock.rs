@@ -15,11 +15,25 @@ const ANSWER_BYTES: u64 = 2048;
 /// What the system says; `InvalidData` for any other answer.
 pub async fn answers(listener: SocketAddr) -> io::Result<()> {
     let address = SocketAddr::new(reachable(listener.ip()), listener.port());
-    let mut socket = TcpStream::connect(address).await?;
+    let socket = TcpStream::connect(address).await?;
     let request = format!(
         "GET / HTTP/1.1\r\nHost: {address}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
          Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
     );
+    ask(socket, &request, "101").await
+}
+
+/// Asks the gateway there whether it takes messages (`/readyz`). The caller sets the deadline.
+///
+/// # Errors
+/// What the system says; `InvalidData` for any answer but 200.
+pub async fn is_ready(host: &str, port: u16) -> io::Result<()> {
+    let socket = TcpStream::connect((host, port)).await?;
+    ask(socket, "GET /readyz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n", "200").await
+}
+
+/// Sends a request and looks for that status.
+async fn ask(mut socket: TcpStream, request: &str, status: &str) -> io::Result<()> {
     socket.write_all(request.as_bytes()).await?;
     let (mut answer, mut some) = (Vec::new(), [0; 256]);
     let mut rest = socket.take(ANSWER_BYTES);
@@ -31,7 +45,7 @@ pub async fn answers(listener: SocketAddr) -> io::Result<()> {
         }
         answer.extend(some.iter().take(count));
     }
-    if answer.starts_with(b"HTTP/1.1 101 ") {
+    if answer.starts_with(format!("HTTP/1.1 {status} ").as_bytes()) {
         return Ok(());
     }
     let first = String::from_utf8_lossy(&answer);

@@ -169,6 +169,22 @@ pub fn remove_tree(dir: &Path) -> io::Result<()> {
     }
 }
 
+/// Copies a file, with these permission bits, over what has that name; on the medium afterwards.
+///
+/// # Errors
+/// What the system says.
+pub fn copy(from: &Path, to: &Path, mode: u32) -> io::Result<()> {
+    match fs::remove_file(to) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let mut target = OpenOptions::new().write(true).create_new(true).mode(mode).open(to)?;
+    io::copy(&mut File::open(from)?, &mut target)?;
+    // The process's mask may have taken bits away.
+    target.set_permissions(Permissions::from_mode(mode))?;
+    target.sync_all()
+}
+
 /// Sets permission bits.
 ///
 /// # Errors

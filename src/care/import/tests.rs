@@ -1,4 +1,5 @@
 //! Moving in from a directory as the original writes it.
+#![allow(clippy::disallowed_methods, reason = "a test makes the files that it looks at")]
 
 use serde_json::{Value, json};
 
