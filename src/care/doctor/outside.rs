@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use super::finding::Finding;
 use super::ground::{Ground, Online, PATIENCE};
+use crate::config::file::Source;
 use crate::config::models::Provider;
 use crate::sys::url::Url;
 
@@ -44,7 +45,15 @@ fn port(ground: &Ground) -> u16 {
 }
 
 pub(super) fn models(ground: &Ground) -> Vec<Finding> {
-    let Some(config) = ground.config() else { return vec![Finding::ok("the configuration comes first")] };
+    let Ok(loaded) = &ground.loaded else { return vec![Finding::ok("the configuration comes first")] };
+    let config = &loaded.config;
+    if loaded.source == Source::Defaults && config.models().is_empty() {
+        let file = Ground::quoted(&ground.places.config_file);
+        return vec![
+            Finding::note("no model has a key yet: nobody answers")
+                .mend(format!("put a provider's key into {file} (docs/configuration.md: models.providers), or start with ANTHROPIC_API_KEY")),
+        ];
+    }
     let mut findings = Vec::new();
     let mut asked = BTreeSet::new();
     for agent in &config.agents.list {
