@@ -9,7 +9,11 @@ use super::finding::Finding;
 use super::ground::{Ground, Online, PATIENCE};
 use crate::config::file::Source;
 use crate::config::models::Provider;
+use crate::sys::host;
 use crate::sys::url::Url;
+
+/// Where the machine's service keeps its state, below the root.
+const SERVICE_STATE: &str = "var/lib/barnacle";
 
 pub(super) fn gateway(ground: &Ground) -> Vec<Finding> {
     match &ground.online {
@@ -21,6 +25,12 @@ pub(super) fn gateway(ground: &Ground) -> Vec<Finding> {
                 None => Finding::ok("it runs and is well"),
             }]
         }
+        Online::Trouble(why) if is_the_services(ground) => vec![
+            Finding::fail(format!(
+                "the machine's service seems to have its port, and you look at another state: {why}"
+            ))
+            .mend(format!("sudo barnacle doctor --state-dir /{SERVICE_STATE} --config /etc/barnacle/barnacle.json")),
+        ],
         Online::Trouble(why) => vec![
             Finding::fail(format!("something has its port, but does not answer as a gateway with this token: {why}"))
                 .mend(format!("sudo ss -ltnp 'sport = :{}'", port(ground))),
@@ -38,6 +48,12 @@ pub(super) fn gateway(ground: &Ground) -> Vec<Finding> {
             }]
         }
     }
+}
+
+/// Whether there is a state of the machine's service, and this isn't it.
+fn is_the_services(ground: &Ground) -> bool {
+    let dir = ground.root.join(SERVICE_STATE);
+    host::is_there(&dir) && !ground.places.state_dir.starts_with(&dir)
 }
 
 fn port(ground: &Ground) -> u16 {
