@@ -27,6 +27,7 @@ const TOKEN: &str = "bench-token-0123456789";
 const CALLS: u32 = 20_000;
 const EVENTS: u32 = 200;
 const HANDSHAKES: u32 = 500;
+const NOTES: u32 = 200;
 const STARTS: u32 = 20;
 
 type Client = WebSocket<TcpStream>;
@@ -108,6 +109,12 @@ fn measure(name: &str, start: impl Fn() -> Server, crowd: usize) -> Vec<Row> {
         rows.push(("event to one of many readers", "µs CPU", None));
     }
     drop(readers);
+    rows.push(("note added to a conversation", "KB written", written_for(&server, &mut caller)));
+    rows.push((
+        "an idle second",
+        "KB written",
+        written_while(&server, || std::thread::sleep(Duration::from_secs(10))).map(|kb| kb / 10.0),
+    ));
     std::thread::sleep(Duration::from_millis(3000));
     rows.push(("after they left, resident", "MB", Some(server.memory().resident / 1e6)));
     rows
@@ -142,6 +149,27 @@ fn call(client: &mut Client, request: &str) {
 fn say(client: &mut Client, number: u32) {
     let params = json!({"sessionKey": "bench", "message": "/whoami", "idempotencyKey": format!("bench-{number}")});
     call(client, &json!({"type": "req", "id": "1", "method": "chat.send", "params": params}).to_string());
+}
+
+/// What a message that is kept costs on the disk, each with its sync, KB.
+fn written_for(server: &Server, client: &mut Client) -> Option<f64> {
+    if !server.is_gateway() {
+        return None;
+    }
+    let note = |number: u32| {
+        let params = json!({"sessionKey": "bench", "message": format!("note {number}: {}", "x".repeat(500))});
+        json!({"type": "req", "id": "1", "method": "chat.inject", "params": params}).to_string()
+    };
+    call(client, &note(0));
+    let written = written_while(server, || (0..NOTES).for_each(|number| call(client, &note(number))))?;
+    Some(written / f64::from(NOTES))
+}
+
+/// KB that the gateway sends to the disk meanwhile.
+fn written_while(server: &Server, work: impl FnOnce()) -> Option<f64> {
+    let before = server.written_bytes().filter(|_| server.is_gateway())?;
+    work();
+    Some((server.written_bytes()? - before) / 1e3)
 }
 
 /// Reads what has come without waiting for more.

@@ -143,6 +143,11 @@ fn a_running_gateway_keeps_its_state_and_says_who_it_is() {
     let output = barnacle(dir.path(), &["restore", file.to_str().unwrap()]);
     assert_eq!(output.status.code(), Some(1));
     assert!(said(&output).contains(&format!("pid {}", gateway.child.id())), "{}", said(&output));
+    std::fs::create_dir(dir.path().join("elsewhere")).unwrap();
+    let config = json!({"agents": {"defaults": {"workspace": dir.path().join("elsewhere")}}});
+    std::fs::write(dir.path().join("barnacle.json"), config.to_string()).unwrap();
+    let second = barnacle(dir.path(), &["backup", dir.path().join("c.tar.gz").to_str().unwrap()]);
+    assert!(said(&second).contains("not in it") && said(&second).contains("elsewhere"), "{}", said(&second));
     let dry = barnacle(dir.path(), &["restore", file.to_str().unwrap(), "--dry-run"]);
     assert!(dry.status.success() && said(&dry).contains("nothing was changed"), "{}", said(&dry));
 }

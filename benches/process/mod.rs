@@ -85,6 +85,13 @@ impl Server {
         Memory { resident: sum(&["Rss:"]), private: sum(&["Private_Clean:", "Private_Dirty:"]) }
     }
 
+    /// Bytes that the server has sent to the disk so far, as the kernel counts them: whole pages, not what the card
+    /// makes of them.
+    pub(crate) fn written_bytes(&self) -> Option<f64> {
+        let text = std::fs::read_to_string(format!("/proc/{}/io", self.child.id())).ok()?;
+        text.lines().find_map(|line| line.strip_prefix("write_bytes: "))?.parse().ok()
+    }
+
     /// Runs `work` and tells the CPU time that the server used meanwhile, and how long it took.
     pub(crate) fn during(&self, work: impl FnOnce()) -> (Usage, Duration) {
         let before = self.cpu();

@@ -115,6 +115,46 @@ fn an_archive_with_one_byte_changed_or_missing_is_refused_and_nothing_is_touched
 }
 
 #[test]
+fn what_is_replaced_or_goes_away_while_it_is_copied_is_copied_again_with_what_belongs_to_it() {
+    let bench = Bench::new("stale");
+    bench.put("state/agents/main/sessions/sessions.journal.jsonl", "old change\n");
+    let root = bench.dir.join("state");
+    let mut copy = Copy {
+        writer: Writer::new(tree::create(&bench.archive()).unwrap(), 0),
+        root: &root,
+        own: [bench.archive(), bench.archive()],
+        copied: BTreeMap::new(),
+        left_out: BTreeSet::new(),
+    };
+    let now = copy.list().unwrap();
+    copy.copy(&now, &BTreeSet::new()).unwrap();
+    // The gateway writes its index whole, begins a new journal, and removes the old one.
+    bench.put("state/agents/main/sessions/sessions.json.new", "{\"new\":1}");
+    fs::rename(root.join("agents/main/sessions/sessions.json.new"), root.join("agents/main/sessions/sessions.json"))
+        .unwrap();
+    bench.put("state/agents/main/sessions/sessions.journal.1.jsonl", "new change\n");
+    fs::remove_file(root.join("agents/main/sessions/sessions.journal.jsonl")).unwrap();
+    bench.put("state/agents/main/sessions/a.jsonl", "one\ntwo\nthree\n");
+    copy.state().unwrap();
+    let manifest = Manifest {
+        format: FORMAT.into(),
+        version: VERSION,
+        program: String::new(),
+        made: String::new(),
+        host: String::new(),
+        config_file: None,
+        files: BTreeMap::new(),
+    };
+    copy.writer.finish(manifest).unwrap();
+    bench.restore().unwrap();
+    let text = |name: &str| bench.text(&format!("state/agents/main/sessions/{name}"));
+    assert_eq!(text("sessions.json").unwrap(), "{\"new\":1}");
+    assert_eq!(text("sessions.journal.1.jsonl").unwrap(), "new change\n");
+    assert_eq!(text("sessions.journal.jsonl"), None);
+    assert_eq!(text("a.jsonl").unwrap(), "one\ntwo\nthree\n");
+}
+
+#[test]
 fn a_link_in_the_states_place_stays_one_and_what_it_leads_to_is_put_aside() {
     let bench = Bench::new("link");
     bench.backup().unwrap();

@@ -51,6 +51,9 @@ pub fn backup(
     for path in done.left_out {
         console.note(&format!("left out, because it is neither file nor directory: {}", path.display()));
     }
+    for path in elsewhere(&places, environment) {
+        console.note(&format!("not in it, because it is outside of the state directory: {}", path.display()));
+    }
     console.print(&format!("{}: {}\n", args.file, told(&done.manifest)))?;
     console.print("tokens and keys are in it; only you may read it (mode 0600)\n")
 }
@@ -103,6 +106,19 @@ fn no_state(dir: &Path) -> Failure {
         ));
     }
     failure.hint("say where it is with --state-dir")
+}
+
+/// What the configuration has put elsewhere: workspaces, jobs.
+fn elsewhere(places: &Places, environment: &Environment) -> Vec<PathBuf> {
+    let Ok(loaded) = file::load(&Disk::default(), places, environment) else { return Vec::new() };
+    let agents = &loaded.config.agents;
+    let own = agents.list.iter().filter_map(|agent| agent.workspace.clone());
+    let mut found: Vec<_> =
+        own.chain(agents.defaults.workspace.clone()).chain(loaded.config.cron.store.clone()).collect();
+    found.retain(|path| !path.starts_with(&places.state_dir) && host::is_there(path));
+    found.sort();
+    found.dedup();
+    found
 }
 
 /// The files that the configuration includes, also of one with mistakes.

@@ -7,8 +7,13 @@ use serde_json::Value;
 
 use super::finding::Finding;
 use super::ground::{Ground, Online, PATIENCE};
+use crate::config::file::Source;
 use crate::config::models::Provider;
+use crate::sys::host;
 use crate::sys::url::Url;
+
+/// Where the machine's service keeps its state, below the root.
+const SERVICE_STATE: &str = "var/lib/barnacle";
 
 pub(super) fn gateway(ground: &Ground) -> Vec<Finding> {
     match &ground.online {
@@ -20,6 +25,12 @@ pub(super) fn gateway(ground: &Ground) -> Vec<Finding> {
                 None => Finding::ok("it runs and is well"),
             }]
         }
+        Online::Trouble(why) if is_the_services(ground) => vec![
+            Finding::fail(format!(
+                "the machine's service seems to have its port, and you look at another state: {why}"
+            ))
+            .mend(format!("sudo barnacle doctor --state-dir /{SERVICE_STATE} --config /etc/barnacle/barnacle.json")),
+        ],
         Online::Trouble(why) => vec![
             Finding::fail(format!("something has its port, but does not answer as a gateway with this token: {why}"))
                 .mend(format!("sudo ss -ltnp 'sport = :{}'", port(ground))),
@@ -39,12 +50,26 @@ pub(super) fn gateway(ground: &Ground) -> Vec<Finding> {
     }
 }
 
+/// Whether there is a state of the machine's service, and this isn't it.
+fn is_the_services(ground: &Ground) -> bool {
+    let dir = ground.root.join(SERVICE_STATE);
+    host::is_there(&dir) && !ground.places.state_dir.starts_with(&dir)
+}
+
 fn port(ground: &Ground) -> u16 {
     ground.config().map_or(18789, |config| config.gateway.port)
 }
 
 pub(super) fn models(ground: &Ground) -> Vec<Finding> {
-    let Some(config) = ground.config() else { return vec![Finding::ok("the configuration comes first")] };
+    let Ok(loaded) = &ground.loaded else { return vec![Finding::ok("the configuration comes first")] };
+    let config = &loaded.config;
+    if loaded.source == Source::Defaults && config.models().is_empty() {
+        let file = Ground::quoted(&ground.places.config_file);
+        return vec![
+            Finding::note("no model has a key yet: nobody answers")
+                .mend(format!("put a provider's key into {file} (docs/configuration.md: models.providers), or start with ANTHROPIC_API_KEY")),
+        ];
+    }
     let mut findings = Vec::new();
     let mut asked = BTreeSet::new();
     for agent in &config.agents.list {

@@ -84,6 +84,10 @@ fn adapted(
             notes.push(Item::Note(format!("the workspace stays in {}: agents.defaults.workspace", dir.display())));
         }
     }
+    let people = people(&plan.source, &parsed, notes);
+    if !people.is_empty() {
+        patch.insert("channels".into(), Value::Object(people));
+    }
     if !patch.is_empty() {
         text = Config::patched(&text, &patch)?;
     }
@@ -170,6 +174,37 @@ fn take_out(value: &mut Value, path: &[&str]) -> bool {
         _ => None,
     };
     next.is_some_and(|next| take_out(next, rest))
+}
+
+/// Whoever was let in by a code (`credentials/CHANNEL-allowFrom.json`), for the configured channels: a patch of
+/// `channels.CHANNEL.allowFrom`.
+fn people(source: &Path, parsed: &Value, notes: &mut Vec<Item>) -> Map<String, Value> {
+    let dir = source.join("credentials");
+    let mut patch = Map::new();
+    for entry in Disk::default().list(&dir).unwrap_or_default() {
+        let Some(channel) = entry.name.strip_suffix("-allowFrom.json") else { continue };
+        let Some(settings) = parsed.pointer("/channels").and_then(|channels| channels.get(channel)) else { continue };
+        let bytes = Disk::default().read(&dir.join(&entry.name), CONFIG_BYTES).unwrap_or_default();
+        let stored: Value = serde_json::from_slice(&bytes).unwrap_or_default();
+        let list = |value: Option<&Value>| value.and_then(Value::as_array).cloned().unwrap_or_default();
+        let mut allowed = list(settings.get("allowFrom"));
+        let before = allowed.len();
+        for one in list(stored.get("allowFrom")) {
+            let is_known =
+                allowed.iter().any(|known| known.to_string().trim_matches('"') == one.to_string().trim_matches('"'));
+            if !is_known {
+                allowed.push(one);
+            }
+        }
+        if allowed.len() > before {
+            notes.push(Item::Note(format!(
+                "{} people who were let in: channels.{channel}.allowFrom",
+                allowed.len() - before
+            )));
+            patch.insert(channel.to_owned(), json!({"allowFrom": allowed}));
+        }
+    }
+    patch
 }
 
 fn copy_included(plan: &mut Plan, from: &Path, included: &[PathBuf]) {

@@ -34,7 +34,7 @@ const LEFT: &[(&str, &str)] = &[
     ("skills", ""),
     ("exec-approvals.json", ""),
     (".env", ""),
-    ("credentials", "logins of channels: link WhatsApp anew, and let people in with `barnacle channels approve`"),
+    ("credentials", "logins of channels: link WhatsApp anew"),
     ("identity", "the key of its own command line; `barnacle` needs none"),
     ("logs", "its log"),
     ("media", "pictures that passed through; they are deleted after a while anyway"),

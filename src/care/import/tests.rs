@@ -171,6 +171,20 @@ fn keys_of_login_profiles_come_along_and_other_logins_are_named() {
 }
 
 #[test]
+fn people_who_were_let_in_by_a_code_need_none_again() {
+    let bench = Bench::new("people");
+    bench.put(".clawdbot/clawdbot.json", "{ channels: { telegram: { botToken: '1:x', allowFrom: [7] } } }");
+    bench.put(".clawdbot/credentials/telegram-allowFrom.json", "{\"version\":1,\"allowFrom\":[\"7\",\"8\"]}");
+    bench.put(".clawdbot/credentials/discord-allowFrom.json", "{\"version\":1,\"allowFrom\":[\"9\"]}");
+    let plan = bench.plan(false);
+    assert!(told(&plan, "1 people who were let in: channels.telegram.allowFrom"), "{:#?}", plan.items);
+    plan.apply().unwrap();
+    let config =
+        crate::config::Config::read(&bench.text("new/barnacle.json"), "c", &BTreeMap::new(), &|_| Err(String::new()));
+    assert_eq!(config.parsed["channels"], json!({"telegram": {"botToken": "1:x", "allowFrom": [7, "8"]}}));
+}
+
+#[test]
 fn a_configuration_that_cannot_be_read_at_all_is_left_and_the_rest_is_taken() {
     let bench = Bench::new("broken");
     bench.put(".clawdbot/clawdbot.json", "{ gateway: ");
