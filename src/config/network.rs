@@ -129,37 +129,6 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_network_contains_its_addresses_and_no_others() {
-        for (network, inside, outside) in [
-            ("192.0.2.1", "192.0.2.1", "192.0.2.2"),
-            ("10.0.0.0/8", "10.255.0.1", "11.0.0.1"),
-            ("192.168.1.0/25", "192.168.1.127", "192.168.1.128"),
-            ("10.0.0.0/8", "::ffff:10.1.2.3", "::ffff:11.1.2.3"),
-            ("::1", "::1", "::2"),
-            ("::ffff:10.0.0.0/104", "10.9.9.9", "11.0.0.1"),
-            ("fd00::/8", "fdff::1", "fc00::1"),
-            ("127.0.0.1", "127.0.0.1", "::1"),
-        ] {
-            let parsed = Network::parse(network).unwrap();
-            assert!(parsed.contains(inside.parse().unwrap()), "{network} {inside}");
-            assert!(!parsed.contains(outside.parse().unwrap()), "{network} {outside}");
-        }
-        for wrong in [
-            "",
-            "10.0.0.0/33",
-            "0.0.0.0/0",
-            "::/0",
-            "::ffff:0.0.0.0/96",
-            "fd00::/129",
-            "10.0.0/8",
-            "10.0.0.0/+8",
-            "proxy",
-        ] {
-            assert_eq!(Network::parse(wrong), None, "{wrong}");
-        }
-    }
-
-    #[test]
     fn origins_and_hosts_have_one_form() {
         for (text, expected) in [
             ("HTTPS://Pi.Local:443", Some("https://pi.local")),
