@@ -66,7 +66,8 @@ pub async fn serve(gateway: Rc<Gateway>, table: Rc<Table>, upgraded: Upgraded, d
         let Some(Incoming::Text(text)) = next_text(&mut reader, &meter, &outbox).await else { return None };
         enter(&gateway, &text, challenge.as_ref(), &origin, &outbox).await
     };
-    let peer = gateway.sys.clock.before(deadline, peer).await;
+    // On the heap: what a handshake takes must not stay in memory for as long as the connection.
+    let peer = gateway.sys.clock.before(deadline, Box::pin(peer)).await;
     if peer.is_err() {
         // The reference closes as if nothing were wrong (connection.md 1.2).
         outbox.close(1000, "");
