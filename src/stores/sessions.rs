@@ -21,6 +21,9 @@ use super::{Durability, Durable, Saver, SessionKey, StoreError, session_key};
 use crate::limits::{Limits, SESSION_JOURNAL_BYTES};
 use crate::sys::Sys;
 
+/// How far times of changes may run ahead of the clock, ms: what a burst of changes takes.
+const BURST_MS: u64 = 1000;
+
 /// The index of all agents' sessions. Cloning shares it.
 #[derive(Debug, Clone)]
 pub struct SessionStore(pub(super) Rc<Inner>);
@@ -35,6 +38,8 @@ pub(super) struct Inner {
     /// By agent id, one for each directory.
     pub(super) indexes: RefCell<BTreeMap<String, Index>>,
     pub(super) counter: Cell<u64>,
+    /// When a session was changed last.
+    pub(super) last_change_ms: Cell<u64>,
 }
 
 /// The index of one agent.
@@ -94,6 +99,7 @@ impl SessionStore {
             sessions_max: limits.sessions,
             indexes: RefCell::new(indexes),
             counter: Cell::new(0),
+            last_change_ms: Cell::new(0),
         }));
         // In the background: what was read is true whether or not this succeeds.
         drop(store.checkpoint_where(|index| index.is_mended || index.is_journal_long()));
@@ -137,6 +143,16 @@ impl SessionStore {
         self.row(key).map(|row| row.entry())
     }
 
+    /// The time of a change, later than every one before, so that sessions that were changed within a millisecond are
+    /// listed in the order of their changes. A clock that was set back is followed.
+    fn stamp(&self) -> u64 {
+        let (now_ms, last_ms) = (self.0.sys.clock.now_ms(), self.0.last_change_ms.get());
+        let is_burst = now_ms <= last_ms && last_ms - now_ms < BURST_MS;
+        let stamp = if is_burst { last_ms + 1 } else { now_ms };
+        self.0.last_change_ms.set(stamp);
+        stamp
+    }
+
     /// Changes an entry, making it first if there is none: with a new session id if it has none,
     /// and `updatedAt` now. [`Durability::Lazy`] is for counters, which may be lost.
     ///
@@ -156,7 +172,7 @@ impl SessionStore {
         let mut entry = old.unwrap_or_default();
         change(&mut entry);
         entry.session_id.get_or_insert_with(|| self.0.sys.chance.uuid());
-        entry.updated_at = Some(self.0.sys.clock.now_ms());
+        entry.updated_at = Some(self.stamp());
         let row = Row::of(key.clone(), &entry)?;
         self.record(key, Some(row), durability)?;
         Ok(entry)

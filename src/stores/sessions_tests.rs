@@ -292,3 +292,14 @@ fn ten_thousand_sessions_are_listed_and_written_in_bounded_memory() {
     bench.run(store.close()).unwrap();
     assert_eq!(load(&bench).0.len(), 10_000);
 }
+
+#[test]
+fn sessions_that_change_within_a_millisecond_are_listed_in_the_order_of_their_changes() {
+    let bench = Bench::new(1);
+    let (store, _) = load(&bench);
+    for name in ["a", "c", "b", "a"] {
+        store.update(&key(name), Durability::Lazy, |_| ()).unwrap();
+    }
+    let order: Vec<_> = store.newest().iter().map(|row| row.key().to_string()).collect();
+    assert_eq!(order, ["agent:main:a", "agent:main:b", "agent:main:c"]);
+}
